@@ -1,0 +1,27 @@
+"""Files and folders of the stack's data folder."""
+
+import os
+import stat
+from pathlib import Path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all: a crash leaves the former content."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def let_others_pass(folder: Path) -> None:
+    """Let other users reach what they may read below a folder, without letting them list the folders above it.
+
+    Needed where the stack runs as root: PostgreSQL refuses root and runs as another user, who must get to its files.
+    """
+    for each in (folder, *folder.parents):
+        mode = each.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            each.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)

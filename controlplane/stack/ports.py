@@ -1,0 +1,96 @@
+"""Which port each part listens on. All are derived from one base, so that several stacks run side by side."""
+
+import random
+import socket
+from dataclasses import dataclass
+
+from controlplane.stack.errors import StackError
+
+HOST = "127.0.0.1"
+DEFAULT_BASE = 8000
+# weed's own worker looks for its admin server's gRPC port here, whatever -admin.port.grpc says.
+WEED_GRPC_OFFSET = 10_000
+# Below the range from which Linux takes the ports of outgoing connections (32768 and up), or one of those may hold ours.
+FREE_BASES = range(11_000, 20_000, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    base: int = DEFAULT_BASE
+
+    @property
+    def web(self) -> int:
+        return self.base
+
+    @property
+    def application(self) -> int:
+        return self.base + 1
+
+    @property
+    def postgres(self) -> int:
+        return self.base + 2
+
+    @property
+    def valkey(self) -> int:
+        return self.base + 3
+
+    @property
+    def s3(self) -> int:
+        return self.base + 4
+
+    @property
+    def weed(self) -> dict[str, int]:
+        """weed's inner ports by flag. Other processes have no business there: they are closed by signed tokens."""
+        return {
+            "s3.port": self.s3,
+            "s3.port.grpc": self.base + 5,
+            "master.port": self.base + 6,
+            "master.port.grpc": self.base + 7,
+            "volume.port": self.base + 8,
+            "volume.port.grpc": self.base + 9,
+            "filer.port": self.base + 10,
+            "filer.port.grpc": self.base + 11,
+            "admin.port": self.base + 12,
+            "admin.port.grpc": self.base + 12 + WEED_GRPC_OFFSET,
+        }
+
+    @property
+    def named(self) -> dict[str, tuple[int, ...]]:
+        """The ports of each part, by the part's name."""
+        return {
+            "web": (self.web,),
+            "application": (self.application,),
+            "postgres": (self.postgres,),
+            "valkey": (self.valkey,),
+            "object-store": tuple(self.weed.values()),
+        }
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        # As servers do: a port whose last connections are still closing counts as free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def free_ports() -> Ports:
+    """Ports that nobody uses now, at a random base, so that stacks started at the same moment seldom meet."""
+    for base in random.sample(FREE_BASES, len(FREE_BASES)):
+        ports = Ports(base)
+        if all(is_free(port) for part in ports.named.values() for port in part):
+            return ports
+    raise StackError(
+        f"No {FREE_BASES.step} neighbouring ports are free between {FREE_BASES.start} and {FREE_BASES.stop}."
+    )

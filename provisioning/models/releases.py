@@ -1,0 +1,88 @@
+"""One published version of the tenant application, and where it has been laid out for copying."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class Release(models.Model):
+    """Recorded once from Django's own migrations, replayed everywhere.
+
+    `script` is the final shape as one replayable text in which `placeholder` stands for the schema's name; `seed` is
+    the rows that data migrations made, as COPY text per table; `fingerprint` is the hash of the shape.
+    """
+
+    class State(models.TextChoices):
+        PUBLISHING = "publishing"
+        PUBLISHED = "published"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=48, unique=True)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PUBLISHING)
+    current = models.BooleanField(default=False, help_text="New tenants are born on it.")
+    apps = models.JSONField(default=list, help_text="TENANT_APPS, in order.")
+    placeholder = models.CharField(max_length=63)
+    script = models.TextField(blank=True)
+    seed = models.JSONField(default=list, help_text="[{table, columns, rows, copy}] in an order that loads.")
+    fingerprint = models.CharField(max_length=64, blank=True)
+    shape = models.JSONField(default=dict, help_text="The readable form that the fingerprint is the hash of.")
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    published_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["current"], condition=Q(current=True), name="release_one_current"),
+            models.CheckConstraint(
+                condition=Q(state__in=["publishing", "published", "failed"]), name="release_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(current=False) | Q(state="published"), name="release_current_is_published"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RecordedMigration(models.Model):
+    """What one migration of the tenant application sent to PostgreSQL, operation by operation, in order."""
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="migrations")
+    position = models.PositiveIntegerField()
+    app = models.CharField(max_length=100)
+    name = models.CharField(max_length=255)
+    atomic = models.BooleanField(default=True)
+    operations = models.JSONField(
+        default=list, help_text="[{operation, kind: schema|data, statements: [sql]}]; data runs per tenant."
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["release", "app", "name"], name="recorded_migration_once"),
+            models.UniqueConstraint(fields=["release", "position"], name="recorded_migration_position"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.app}.{self.name}"
+
+
+class ClusterRelease(models.Model):
+    """That a release stands ready on a cluster: its template database, made and checked."""
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="clusters")
+    cluster = models.ForeignKey("tenants.Cluster", on_delete=models.CASCADE, related_name="releases")
+    template = models.CharField(max_length=63, help_text="The template database of the database tier.")
+    ready_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["release", "cluster"], name="cluster_release_once")]
+
+    def __str__(self) -> str:
+        return f"{self.release_id} on {self.cluster_id}"

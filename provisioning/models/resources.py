@@ -1,0 +1,122 @@
+"""What a tenant owns, one row a thing, and the interface of whatever makes, checks, counts, erases and removes it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from tenants.context import TenantContext
+from tenants.findings import Finding
+
+Handle = Mapping[str, Any]
+"""What a provider needs to find its thing again: derived names, never a secret. Saved before anything is made."""
+
+
+class ResourceKind(models.TextChoices):
+    """In the order they are made; removed in the reverse order."""
+
+    DATA_KEY = "data_key", "data key"
+    DATABASE = "database", "schema or database"
+    ROLE = "role", "database role"
+    BUCKET = "bucket", "bucket"
+    STORAGE_CREDENTIALS = "storage_credentials", "storage credentials"
+    CACHE = "cache", "cache namespace"
+    DOMAIN = "domain", "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """On whose behalf a provider works: the run, its fence, and a token that is the same for every try of one step."""
+
+    run_id: UUID
+    fence: int
+    token: str
+
+
+class Provider(Protocol):
+    """One kind of thing a tenant owns. Every method may be called again after a crash at any point.
+
+    Observe, create under a derived name, observe. Raises Transient or Permanent, translated once at the vendor's edge;
+    silence never counts as "deleted".
+    """
+
+    kind: ResourceKind
+
+    def plan(self, tenant: TenantContext) -> Handle:
+        """Names and sizes, purely computed."""
+
+    def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        """Make the thing, or agree with the one that is there."""
+
+    def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
+        """What is wrong with it, observed now; nothing when it is as planned."""
+
+    def count(self, tenant: TenantContext, handle: Handle) -> int:
+        """How many items of the tenant's are in it (rows, objects, keys); 0 when it does not exist."""
+
+    def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
+        """Delete at most `limit` items; how many went. The container stays."""
+
+    def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        """Remove the thing. Only for tenants whose onboarding never finished; success when it is already gone."""
+
+
+class ResourceQuerySet(models.QuerySet["Resource"]):
+    def of(self, tenant_id: UUID, kind: ResourceKind) -> Resource:
+        return self.get(tenant_id=tenant_id, kind=kind)
+
+
+class Resource(models.Model):
+    """One thing a tenant owns, planned (name and all) before it is made."""
+
+    class State(models.TextChoices):
+        PLANNED = "planned"
+        READY = "ready"
+        REMOVED = "removed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="resources")
+    kind = models.CharField(max_length=24, choices=ResourceKind.choices)
+    handle = models.JSONField(default=dict)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PLANNED)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    findings = models.JSONField(default=list, blank=True, help_text="What the last verification found.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now())
+
+    objects = ResourceQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "kind"], name="resource_one_of_a_kind"),
+            models.CheckConstraint(condition=Q(state__in=["planned", "ready", "removed"]), name="resource_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.tenant_id}"
+
+
+class Secret(models.Model):
+    """A secret at rest, sealed with the master key: the login role's password. One version per tenant and kind."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="secrets")
+    kind = models.CharField(max_length=24, choices=ResourceKind.choices)
+    sealed = models.BinaryField()
+    version = models.PositiveIntegerField(default=1)
+    rotated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "kind"], name="secret_one_per_tenant_and_kind")
+        ]
+
+    def __str__(self) -> str:
+        return f"secret of {self.kind}"

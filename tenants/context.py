@@ -1,0 +1,55 @@
+"""Who the running code is working for. One context variable; nothing else in the process remembers "the tenant"."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from uuid import UUID
+
+from tenants.errors import NoTenant, WrongTenant
+from tenants.placement import tenant_key
+from tenants.states import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class TenantContext:
+    """A tenant as code needs it: identity, and where its rows live. Plain data, safe to hand to any seam.
+
+    `incarnation` changes when a tenant's life starts anew, so that late work of a former life can be told apart.
+    `cluster` is the name of the cluster; `database` and `schema` are names on it.
+    """
+
+    tenant_id: UUID
+    incarnation: UUID
+    slug: str
+    tier: Tier
+    cluster: str
+    database: str
+    schema: str
+
+    @property
+    def key(self) -> str:
+        """`t_<32 hex>`: the name of the login role, and of the schema or database that is the tenant's own."""
+        return tenant_key(self.tenant_id)
+
+
+_scope: ContextVar[TenantContext | None] = ContextVar("tenant_scope", default=None)
+
+
+def current() -> TenantContext:
+    """The open scope. Raises NoTenant: work without a tenant is a mistake, never "everyone"."""
+    if (context := _scope.get()) is None:
+        raise NoTenant
+    return context
+
+
+@contextmanager
+def tenant_scope(context: TenantContext) -> Iterator[TenantContext]:
+    """Everything inside belongs to one tenant. Raises WrongTenant inside another tenant's scope."""
+    if (outer := _scope.get()) is not None and outer.tenant_id != context.tenant_id:
+        raise WrongTenant
+    token = _scope.set(context)
+    try:
+        yield context
+    finally:
+        _scope.reset(token)

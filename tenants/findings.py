@@ -1,0 +1,22 @@
+"""A finding is one thing that is wrong, in the shape of Django's system checks."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`subject` names the thing (a slug, a role, a bucket), `hint` says what to do. Neither ever holds a secret."""
+
+    code: str
+    severity: Severity
+    subject: str
+    message: str
+    hint: str = ""

@@ -1,0 +1,240 @@
+"""What a tenant is and where it lives. Nothing here does work in `save()`; states change in `Tenant.to()` alone."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from tenants import slugs
+from tenants.context import TenantContext
+from tenants.errors import StateConflict, TenureError
+from tenants.placement import public_id
+from tenants.states import TRANSITIONS, TenantState, Tier
+
+SLUG = rf"^{slugs.SLUG.pattern}$"
+
+
+class NotDeletable(TenureError):
+    """Rows of tenants are never deleted: a delete that skips teardown leaves schemas, buckets and roles behind."""
+
+    code = "NOT_DELETABLE"
+    cure = "Use the verb that ends a tenant's life; it removes what the tenant owns and keeps the evidence."
+
+
+class KeptQuerySet(models.QuerySet[Any]):
+    """A queryset that cannot delete. See NotDeletable."""
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise NotDeletable
+
+
+class Cluster(models.Model):
+    """One PostgreSQL server that Tenure may place tenants on. `url` is sealed with the master key; see provisioning."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        DRAINING = "draining"
+        CLOSED = "closed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.SlugField(max_length=48, unique=True)
+    region = models.SlugField(max_length=48)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    capacity = models.PositiveIntegerField(help_text="The most tenants it may hold.")
+    max_running = models.PositiveIntegerField(
+        default=4, validators=[MinValueValidator(1)], help_text="The most operations that may work on it at once."
+    )
+    sealed_url = models.BinaryField(help_text="The provisioning role's URL, sealed with the master key.")
+    public_host = models.CharField(max_length=255, help_text="Host name that applications connect to.")
+    public_port = models.PositiveIntegerField(default=5432)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(state__in=["open", "draining", "closed"]), name="cluster_state_known"),
+            models.CheckConstraint(condition=Q(max_running__gte=1), name="cluster_max_running_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Plan(models.Model):
+    """What a customer buys: the tier it may have, and its quotas."""
+
+    class BucketMode(models.TextChoices):
+        OWN = "own", "a bucket of its own"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.SlugField(max_length=48, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+    tier = models.CharField(max_length=16, choices=Tier.choices)
+    bucket_mode = models.CharField(max_length=16, choices=BucketMode.choices, default=BucketMode.OWN)
+    connection_limit = models.PositiveIntegerField(default=20, help_text="Database connections of the tenant's role.")
+    storage_quota_bytes = models.PositiveBigIntegerField(default=10 * 1024**3)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(tier__in=["schema", "database"]), name="plan_tier_known")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tenant(models.Model):
+    """A customer of the product. `version` rises with every change and is the ETag of the API."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.CharField(max_length=48, unique=True, validators=[RegexValidator(SLUG)])
+    name = models.CharField(max_length=200)
+    principal = models.CharField(max_length=80, help_text="Who asked for it: external_ref is unique per principal.")
+    external_ref = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  null is "not set"
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT)
+    region = models.SlugField(max_length=48)
+    labels = models.JSONField(default=dict, blank=True)
+    state = models.CharField(max_length=16, choices=TenantState.choices, default=TenantState.PROVISIONING)
+    state_since = models.DateTimeField(db_default=Now())
+    incarnation = models.UUIDField(default=uuid.uuid4, editable=False)
+    audit_chain = models.UUIDField(default=uuid.uuid4, editable=False, unique=True)
+    release = models.CharField(max_length=48, blank=True, help_text="Name of the release its rows are on.")
+    deletion_protection = models.BooleanField(default=False)
+    version = models.PositiveBigIntegerField(default=1)
+    event_sequence = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now())
+
+    objects = KeptQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["principal", "external_ref"], name="tenant_external_ref_per_principal"),
+            models.CheckConstraint(
+                condition=Q(state__in=[str(state) for state in TenantState]), name="tenant_state_known"
+            ),
+            models.CheckConstraint(condition=Q(slug__regex=SLUG), name="tenant_slug_is_dns_label"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["state", "region"], name="tenant_state_region"),
+            models.Index(fields=["created_at", "id"], name="tenant_created"),
+        ]
+        permissions: ClassVar = [
+            ("operate_tenant", "May onboard, retry, and act on operations"),
+            ("hand_out_credentials", "May hand out and rotate a tenant's credentials"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    if TYPE_CHECKING:
+        placements: models.Manager[Placement]
+
+    @property
+    def public_id(self) -> str:
+        return public_id("ten", self.id)
+
+    def to(self, state: TenantState) -> None:
+        """Move to `state` by compare-and-set. Raises StateConflict if that is not allowed or another was first."""
+        if state not in TRANSITIONS[TenantState(self.state)]:
+            raise StateConflict(f"Tenant {self.slug} is {self.state} and cannot become {state}.", state=self.state)
+        changed = Tenant.objects.filter(pk=self.pk, state=self.state).update(
+            state=state, state_since=Now(), updated_at=Now(), version=F("version") + 1
+        )
+        if changed != 1:
+            raise StateConflict(f"Tenant {self.slug} changed its state at the same moment. Read it again.")
+        self.refresh_from_db()
+
+    def context(self) -> TenantContext:
+        """The plain-data form that steps, providers and seams work with. Raises Placement.DoesNotExist if unplaced."""
+        placement = self.placements.select_related("cluster").get(active=True)
+        return TenantContext(
+            tenant_id=self.id,
+            incarnation=self.incarnation,
+            slug=self.slug,
+            tier=Tier(placement.tier),
+            cluster=placement.cluster.name,
+            database=placement.database,
+            schema=placement.schema,
+        )
+
+    def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise NotDeletable
+
+
+class Placement(models.Model):
+    """Where one tenant's rows live, or lived: exactly one is active. Former ones stay, for audits and erasure."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="placements")
+    tier = models.CharField(max_length=16, choices=Tier.choices)
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="placements")
+    database = models.CharField(max_length=63)
+    schema = models.CharField(max_length=63)
+    active = models.BooleanField(default=True)
+    since = models.DateTimeField(db_default=Now())
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    objects = KeptQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant"], condition=Q(active=True), name="placement_one_active_per_tenant"
+            ),
+            models.CheckConstraint(
+                condition=Q(active=True, retired_at=None) | Q(active=False, retired_at__isnull=False),
+                name="placement_retired_says_when",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["cluster"], condition=Q(active=True), name="placement_load")]
+
+    def __str__(self) -> str:
+        return f"{self.tier} on {self.cluster_id}"
+
+
+class Domain(models.Model):
+    """A host name that leads to one tenant. Matched exactly, in lower case, without a port."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    domain = models.CharField(max_length=253, unique=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="domains")
+    is_primary = models.BooleanField(default=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant"], condition=Q(is_primary=True), name="domain_one_primary")
+        ]
+
+    def __str__(self) -> str:
+        return self.domain
+
+
+class Event(models.Model):
+    """One change of a tenant or an operation, written in the transaction that made it.
+
+    `sequence` counts per tenant without gaps; `xid` lets a feed show only what is older than the oldest open
+    transaction, since ids are given before commits (PostgreSQL 18, "Transaction ID and Snapshot Information").
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    type = models.CharField(max_length=64)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="events")
+    sequence = models.PositiveBigIntegerField()
+    operation = models.UUIDField(null=True)
+    data = models.JSONField(default=dict)
+    xid = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "sequence"], name="event_sequence_per_tenant")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} #{self.sequence}"

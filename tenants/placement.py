@@ -1,0 +1,18 @@
+"""Names derived from a tenant's id: never from what a person typed, so no quote can reach a server."""
+
+from uuid import UUID
+
+
+def tenant_key(tenant_id: UUID) -> str:
+    """`t_<32 hex>`: the schema, database and login role of a tenant, and the first part of its cache keys."""
+    return f"t_{tenant_id.hex}"
+
+
+def bucket_name(tenant_id: UUID) -> str:
+    """`t-<32 hex>`: Amazon S3, "Bucket naming rules" forbids underscores."""
+    return f"t-{tenant_id.hex}"
+
+
+def public_id(prefix: str, value: UUID) -> str:
+    """The id as people and APIs see it: `ten_<32 hex>`. The hex is the one in every resource name."""
+    return f"{prefix}_{value.hex}"
