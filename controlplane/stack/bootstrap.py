@@ -56,7 +56,7 @@ def _superuser(database: str, ports: Ports, credentials: Credentials) -> psycopg
 
 def _role(connection: psycopg.Connection, role: str, attributes: str, password: str) -> None:
     name = sql.Identifier(role)
-    if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
+    if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
     # The verifier, not the password, goes over the wire: no log or activity view can show it.
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
@@ -68,7 +68,7 @@ def _role(connection: psycopg.Connection, role: str, attributes: str, password: 
 
 def _database(connection: psycopg.Connection, database: str, owner: str) -> None:
     names = {"database": sql.Identifier(database), "owner": sql.Identifier(owner)}
-    if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone():
+    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone():
         connection.execute(sql.SQL("CREATE DATABASE {database} OWNER {owner}").format(**names))
     connection.execute(sql.SQL("ALTER DATABASE {database} OWNER TO {owner}").format(**names))
 

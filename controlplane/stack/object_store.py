@@ -61,7 +61,7 @@ def object_store(folder: Path, ports: Ports, credentials: Credentials) -> Progra
         ready=lambda: _is_ready(ports.s3),
         explain={
             "no space left on device": "The disk is full. Free some space and start again.",
-            "address already in use": "Another program took a port of the object store. Set TENURE_PORT to another base.",
+            "address already in use": "Another program took one of its ports. Set TENURE_PORT to another base.",
         },
     )
 

@@ -10,7 +10,7 @@ HOST = "127.0.0.1"
 DEFAULT_BASE = 8000
 # weed's own worker looks for its admin server's gRPC port here, whatever -admin.port.grpc says.
 WEED_GRPC_OFFSET = 10_000
-# Below the range from which Linux takes the ports of outgoing connections (32768 and up), or one of those may hold ours.
+# Below 32768, where Linux begins to take the ports of outgoing connections: one of those could hold ours.
 FREE_BASES = range(11_000, 20_000, 20)
 
 
@@ -40,7 +40,7 @@ class Ports:
 
     @property
     def weed(self) -> dict[str, int]:
-        """weed's inner ports by flag. Other processes have no business there: they are closed by signed tokens."""
+        """Inner ports by weed's flag. Other processes have no business there: they are closed by signed tokens."""
         return {
             "s3.port": self.s3,
             "s3.port.grpc": self.base + 5,

@@ -149,15 +149,18 @@ def _clear_stale_lock(data: Path) -> None:
         return
     try:
         server = psutil.Process(int(lock.read_text().splitlines()[0]))
-        if str(data) not in server.cmdline():
-            raise psutil.NoSuchProcess(server.pid)
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
+        ours = str(data) in server.cmdline()
     except (psutil.NoSuchProcess, IndexError, ValueError):  # gone, or a lock that a full disk left empty
+        ours = False
+    if not ours:
         lock.unlink(missing_ok=True)
+        return
+    server.send_signal(signal.SIGINT)
+    try:
+        server.wait(30)
     except psutil.TimeoutExpired as error:
         raise StackError(
-            f"PostgreSQL {error.pid} from an earlier start does not end. Stop it and start again."
+            f"PostgreSQL {server.pid} of an earlier start does not end. End it and start again."
         ) from error
 
 

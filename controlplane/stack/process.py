@@ -103,7 +103,7 @@ def start(program: Program, *, output: Path | IO[bytes] | int) -> Child:
     log = output if isinstance(output, Path) else None
     stream = log.open("ab") if log is not None else output
     try:
-        process = subprocess.Popen(  # noqa: PLW1509 - the hook makes one system call and allocates nothing
+        process = subprocess.Popen(
             program.command,
             cwd=program.folder,
             env=dict(program.environment),
@@ -114,7 +114,8 @@ def start(program: Program, *, output: Path | IO[bytes] | int) -> Child:
             user=program.user,
             group=program.user,
             extra_groups=None if program.user is None else (),
-            preexec_fn=_leash(program.orphaned_with),  # after the change of user, which would clear it
+            # Runs after the change of user, which would clear it; two system calls, no locks.
+            preexec_fn=_leash(program.orphaned_with),  # noqa: PLW1509
         )
     except OSError as error:
         raise StackError(f"{program.name} cannot be started from {program.command[0]}: {error.strerror}.") from error
