@@ -1,0 +1,95 @@
+"""The words of the audit log, each list closed: what happened, with what outcome, to what kind of thing, by whom."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class AuditAction(StrEnum):
+    """Everything that can be said to have happened."""
+
+    TENANT_CREATED = "tenant.created"
+    TENANT_UPDATED = "tenant.updated"
+    TENANT_STATE_CHANGED = "tenant.state_changed"
+    OPERATION_STARTED = "operation.started"
+    OPERATION_PAUSED = "operation.paused"
+    OPERATION_RESUMED = "operation.resumed"
+    OPERATION_RETRIED = "operation.retried"
+    OPERATION_SKIPPED = "operation.skipped"
+    OPERATION_UNDO_REQUESTED = "operation.undo_requested"
+    OPERATION_CANCEL_REQUESTED = "operation.cancel_requested"
+    OPERATION_FORCE_COMPLETED = "operation.force_completed"
+    OPERATION_SUCCEEDED = "operation.succeeded"
+    OPERATION_FAILED = "operation.failed"
+    OPERATION_CANCELLED = "operation.cancelled"
+    OPERATION_PARKED = "operation.parked"
+    CREDENTIALS_HANDED_OUT = "credentials.handed_out"
+    CREDENTIALS_ROTATED = "credentials.rotated"
+    RESOURCE_VERIFIED = "resource.verified"
+    SHELL_OPENED = "shell.opened"
+    API_KEY_CREATED = "api_key.created"
+    API_KEY_REVOKED = "api_key.revoked"
+    CLUSTER_REGISTERED = "cluster.registered"
+    CLUSTER_CHANGED = "cluster.changed"
+    PLAN_CREATED = "plan.created"
+    PLAN_CHANGED = "plan.changed"
+    RELEASE_PUBLISHED = "release.published"
+    USER_CREATED = "user.created"
+    AUDIT_VERIFIED = "audit.verified"
+    ISOLATION_REFUSED_DATABASE = "isolation.refused.database"
+    ISOLATION_REFUSED_STORAGE = "isolation.refused.storage"
+    ISOLATION_REFUSED_CACHE = "isolation.refused.cache"
+    ISOLATION_REFUSED_TASK = "isolation.refused.task"
+    ISOLATION_REFUSED_HOST = "isolation.refused.host"
+    ISOLATION_REFUSED_TOKEN = "isolation.refused.token"  # noqa: S105  an action's word, not a secret
+    ISOLATION_REFUSED_SEAL = "isolation.refused.seal"
+
+
+class Outcome(StrEnum):
+    """DONE it happened; REQUESTED it was accepted and is under way; REFUSED it was not allowed; FAILED it was tried."""
+
+    DONE = "done"
+    REQUESTED = "requested"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class ObjectType(StrEnum):
+    """What an entry may be about."""
+
+    TENANT = "tenant"
+    OPERATION = "operation"
+    RESOURCE = "resource"
+    SECRET = "secret"  # noqa: S105  a type's word, not a secret
+    DOMAIN = "domain"
+    PLACEMENT = "placement"
+    API_KEY = "api_key"
+    CLUSTER = "cluster"
+    PLAN = "plan"
+    RELEASE = "release"
+    USER = "user"
+    AUDIT_CHAIN = "audit_chain"
+
+
+COUNTS = frozenset(
+    "attempts bytes chains credentials duration_s entries findings objects rows steps tenants version".split()
+)
+"""What may be counted in an entry. `duration_s` is a life time of credentials in seconds."""
+
+SYSTEM_ACTORS = frozenset({"engine", "setup", "supervisor", "sweeper"})
+ActorKind = Literal["api_key", "user", "command", "system"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it. `id` is a UUID or a whole number as text; for a command its name, for the system its part.
+
+    `name` is for screens alone: it is in no log, no entry and no `str()`.
+    """
+
+    kind: ActorKind
+    id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
