@@ -1,4 +1,4 @@
-"""What can go wrong while a tenant is changed. A provider turns its vendor's error into one of these once, at its edge."""
+"""What can go wrong while a tenant is changed. A provider turns its vendor's error into one of these, at its edge."""
 
 from datetime import timedelta
 
@@ -43,7 +43,7 @@ class OperationInProgress(TenureError):
 
 
 class KeyReused(TenureError):
-    """This key was used before, for a different request."""
+    """The key was used before, for a different request."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
     cure = "Send the first request again to see its answer, or use a new key."
@@ -57,7 +57,7 @@ class PastPivot(TenureError):
 
 
 class ReasonMissing(TenureError):
-    """This act needs a reason; it is written to the audit log."""
+    """The act needs a reason, which is kept with the operation."""
 
     code = "VALIDATION_FAILED"
     cure = "Say in a sentence why you do this."

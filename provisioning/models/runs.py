@@ -91,8 +91,10 @@ class Run(models.Model):
     version = models.PositiveIntegerField()
     pool = models.CharField(max_length=16, choices=Pool.choices)
     priority = models.PositiveSmallIntegerField(default=3, help_text="1 is served first, 5 last.")
-    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children")
-    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, null=True, related_name="runs")
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children", db_index=False)
+    tenant = models.ForeignKey(
+        "tenants.Tenant", on_delete=models.PROTECT, null=True, related_name="runs", db_index=False
+    )
     lock_key = models.CharField(max_length=120, null=True)  # noqa: DJ001  null: holds nothing
     limit_key = models.CharField(max_length=120, null=True)  # noqa: DJ001  null: unlimited
     fair_key = models.CharField(max_length=120, help_text="Who shares the workers with whom: the actor, or the parent.")
@@ -205,7 +207,7 @@ class RunStep(models.Model):
     `attempts` and `crashes` are totals. `position` is the step's place in the workflow, in either direction.
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=80)
     direction = models.CharField(max_length=8, choices=Direction.choices, default=Direction.DO)
@@ -240,7 +242,7 @@ class RunStep(models.Model):
 class RunEvent(models.Model):
     """What happened to a run, append-only: failures, crashes, stops, and every act of a person."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events", db_index=False)
     step = models.CharField(max_length=80)
     direction = models.CharField(max_length=8, choices=Direction.choices)
     fence = models.BigIntegerField(null=True)
