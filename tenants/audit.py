@@ -1,8 +1,8 @@
 """The audit log: one hash chain per tenant and one for the platform, appended to and never changed.
 
 # Note [The body is closed]
-What an entry says is made of words from the lists in tenants/actions.py, UUIDs, whole numbers and one timestamp. Nothing a person
-typed can get in: no name, address, slug or message. So the log never has to be rewritten for somebody's right to
+What an entry says is made of words from the lists in tenants/actions.py, UUIDs, whole numbers and one timestamp. No
+word that a person typed can get in: no name, address, slug or message. So the log never has to be rewritten for a right to
 erasure, and can be kept, copied and shown to an auditor as it is. A word that is missing is added to its list here.
 A body format is never changed in place: a new one gets a new `v`.
 """

@@ -238,3 +238,38 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} #{self.sequence}"
+
+
+class AuditChain(models.Model):
+    """The end of one chain of the audit log. Read-only here: `audit_append` in the database writes it."""
+
+    chain = models.UUIDField(primary_key=True)
+    size = models.BigIntegerField()
+    head = models.BinaryField()
+
+    class Meta:
+        managed = False  # its SQL is in the migration, with the function and triggers that guard it
+        db_table = "audit_chain"
+
+    def __str__(self) -> str:
+        return f"{self.chain} ({self.size})"
+
+
+class AuditEntry(models.Model):
+    """One link of a chain, read-only. `body` is the exact text that is hashed; `public` is the same for queries."""
+
+    entry = models.UUIDField(primary_key=True)
+    chain = models.ForeignKey(AuditChain, on_delete=models.DO_NOTHING, db_column="chain", related_name="entries")
+    seq = models.BigIntegerField()
+    prev = models.BinaryField()
+    body = models.TextField()
+    hash = models.BinaryField()
+    public = models.JSONField()
+
+    class Meta:
+        managed = False
+        db_table = "audit_entry"
+        ordering: ClassVar = ["chain", "seq"]
+
+    def __str__(self) -> str:
+        return f"{self.chain_id} #{self.seq}"

@@ -1,3 +1,4 @@
+from provisioning.models.keyring import DataKey
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
 from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
 from provisioning.models.runs import (
@@ -23,6 +24,7 @@ __all__ = [
     "Claim",
     "ClusterRelease",
     "Control",
+    "DataKey",
     "Direction",
     "EventKind",
     "Handle",
