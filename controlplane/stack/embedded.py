@@ -1,9 +1,7 @@
 """The three servers together: for tests and benchmarks as a context manager, for `make run` part by part."""
 
-import fcntl
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,13 +9,20 @@ from typing import Self
 
 from controlplane.stack import bootstrap
 from controlplane.stack.credentials import Credentials, load_or_make
-from controlplane.stack.errors import StackError
 from controlplane.stack.object_store import object_store
 from controlplane.stack.ports import HOST, Ports, free_ports
 from controlplane.stack.postgres import bin_folder, postgres
 from controlplane.stack.process import Child, Program
 from controlplane.stack.process import start as start_program
 from controlplane.stack.valkey import valkey
+
+# In the order of starting, so that two come up while PostgreSQL makes its files, and of ending, so that those go first
+# which lose nothing.
+SERVERS: dict[str, Callable[[Path, Ports, Credentials, bool], Program]] = {
+    "object-store": lambda folder, ports, credentials, _durable: object_store(folder, ports, credentials),
+    "valkey": lambda folder, ports, _credentials, _durable: valkey(folder, ports),
+    "postgres": lambda folder, ports, credentials, durable: postgres(folder, ports, credentials, durable=durable),
+}
 
 
 @dataclass(slots=True)
@@ -53,10 +58,9 @@ class Stack:
         self.parts[name].wait_until_ready()
 
     def stop(self) -> None:
-        """End all parts, those that write nothing first. May be called again."""
-        for name in ("object-store", "valkey", "postgres"):
-            if name in self.parts:
-                self.end(name)
+        """End all parts. May be called again."""
+        for name in list(self.parts):
+            self.end(name)
 
     def __enter__(self) -> Self:
         return self
@@ -75,19 +79,14 @@ def start(folder: Path, *, ports: Ports | None = None, durable: bool = True) -> 
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    ports = ports or free_ports()
-    credentials = load_or_make(folder)
-    programs = {each.name: each for each in (valkey(folder, ports), object_store(folder, ports, credentials))}
-    stack = Stack(folder, ports, credentials, programs, {})
+    stack = Stack(folder, ports or free_ports(), load_or_make(folder), {}, {})
     try:
-        for name, program in programs.items():  # they come up while initdb runs
-            stack.parts[name] = _start(program, folder)
-        programs["postgres"] = postgres(folder, ports, credentials, durable=durable)
-        stack.parts["postgres"] = _start(programs["postgres"], folder)
-        stack.parts["postgres"].wait_until_ready()
-        bootstrap.bootstrap(ports, credentials)
+        for name, build in SERVERS.items():
+            stack.programs[name] = build(folder, stack.ports, stack.credentials, durable)
+            stack.parts[name] = _start(stack.programs[name], folder)
         for part in stack.parts.values():
             part.wait_until_ready()
+        bootstrap.bootstrap(stack.ports, stack.credentials)
     except BaseException:
         stack.stop()
         raise
@@ -117,18 +116,6 @@ def environment(ports: Ports, credentials: Credentials) -> dict[str, str]:
         "SECRET_KEY": credentials.secret_key,
         "TENURE_MASTER_KEY": credentials.master_key,
     }
-
-
-@contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
-    """Hold the data folder while inside. Raises StackError if another process does; the lock dies with its holder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StackError(f"Tenure already runs over {folder}. Stop it, or set TENURE_FOLDER to another.") from error
-        yield
 
 
 def _start(program: Program, folder: Path) -> Child:

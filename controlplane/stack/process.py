@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from controlplane.stack.errors import StackError
 
@@ -70,20 +70,24 @@ class Child:
                 raise StackError(f"{self.program.name} did not answer within {waited:.0f} s. {self.last_words()}")
             time.sleep(POLL_S)
 
-    def stop(self, signal_number: signal.Signals | None = None) -> None:
-        """Ask the program to end, and kill its process group if it has not within its grace period."""
+    def ask_to_end(self, signal_number: signal.Signals | None = None) -> None:
         if self.alive:
             self.process.send_signal(signal_number or self.program.stop_with)
-        try:
+
+    def end(self) -> None:
+        """Wait for the program that was asked to end; kill what is left of its process group after its grace period."""
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(self.program.grace_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        else:
-            end_group(self.pid)  # a leader that died alone may leave workers behind
+        self.kill()
 
     def kill(self) -> None:
+        """Kill the whole process group: a leader that died alone may have left workers behind."""
         end_group(self.pid)
         self.process.wait()
+
+    def stop(self, signal_number: signal.Signals | None = None) -> None:
+        self.ask_to_end(signal_number)
+        self.end()
 
     def last_words(self, lines: int = 12) -> str:
         if self.log is None or not self.log.exists():
@@ -95,13 +99,13 @@ class Child:
         return f"The end of {self.log}:\n{tail}"
 
 
-def start(program: Program, *, output: Path | IO[bytes] | int) -> Child:
+def start(program: Program, *, output: Path | int, errors: int = subprocess.STDOUT) -> Child:
     """Start a program in a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone.
 
-    `output` takes both its output streams: a log file, which is appended to, or what `subprocess.Popen` accepts.
+    `output` is a log file, which is appended to, or what `subprocess.Popen` accepts; errors go there too, unless said.
     """
     log = output if isinstance(output, Path) else None
-    stream = log.open("ab") if log is not None else output
+    stream = output.open("ab") if isinstance(output, Path) else output
     try:
         process = subprocess.Popen(
             program.command,
@@ -109,7 +113,7 @@ def start(program: Program, *, output: Path | IO[bytes] | int) -> Child:
             env=dict(program.environment),
             stdin=subprocess.DEVNULL,
             stdout=stream,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             start_new_session=True,
             user=program.user,
             group=program.user,
@@ -120,7 +124,7 @@ def start(program: Program, *, output: Path | IO[bytes] | int) -> Child:
     except OSError as error:
         raise StackError(f"{program.name} cannot be started from {program.command[0]}: {error.strerror}.") from error
     finally:
-        if log is not None and not isinstance(stream, int):
+        if not isinstance(stream, int):
             stream.close()
     return Child(program, process, log)
 

@@ -1,0 +1,90 @@
+"""Tenure's own processes: the control plane, the tenants' application, two workers and the sweeper."""
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+from controlplane.stack.ports import HOST, Ports, answers
+from controlplane.stack.process import Program, always_ready
+from controlplane.stack.variables import CHECKOUT
+
+# What the tenants' application is given: none of the control plane's own credentials or keys.
+WITHHELD_FROM_APPLICATION = frozenset(
+    {
+        "DATABASE_URL",
+        "DATABASE_OWNER_URL",
+        "KEYRING_URL",
+        "KEYRING_OWNER_URL",
+        "CLUSTER_URL",
+        "BROKER_URL",
+    }
+)
+
+
+def programs(ports: Ports, environment: Mapping[str, str]) -> tuple[Program, ...]:
+    """The processes in the order of starting. Workers first: readiness asks for one that looked for work."""
+    application = {name: value for name, value in environment.items() if name not in WITHHELD_FROM_APPLICATION}
+    return (
+        _worker("operations", environment, processes=2),
+        _worker("fleet", environment, processes=1),
+        _django("sweeper", ("manage.py", "sweep"), environment, grace_s=15),
+        _gunicorn("web", "controlplane.wsgi:application", ports.web, environment),
+        _gunicorn("application", "examples.site.wsgi:application", ports.application, application),
+    )
+
+
+def setup(environment: Mapping[str, str]) -> Program:
+    """Prepares the databases; what an operator should know of a first run is what it writes to its output."""
+    return _django("setup", ("manage.py", "setup"), environment, grace_s=30)
+
+
+def _django(
+    name: str,
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+    *,
+    grace_s: float,
+    orphaned_with: signal.Signals = signal.SIGKILL,
+    ready: Callable[[], bool] = always_ready,
+) -> Program:
+    return Program(
+        name=name,
+        command=(sys.executable, *arguments),
+        environment=environment,
+        folder=CHECKOUT,
+        grace_s=grace_s,
+        orphaned_with=orphaned_with,
+        ready=ready,
+        ready_within_s=60,
+    )
+
+
+def _gunicorn(name: str, application: str, port: int, environment: Mapping[str, str]) -> Program:
+    options = (
+        *("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--workers", "2", "--threads", "8"),
+        *("--graceful-timeout", "5", "--log-level", "warning", "--no-control-socket"),
+    )
+    return _django(
+        name,
+        ("-m", "gunicorn", application, *options),
+        environment,
+        grace_s=10,
+        orphaned_with=signal.SIGQUIT,  # ends at once and takes its workers along
+        ready=lambda: answers(port),
+    )
+
+
+def _worker(pool: str, environment: Mapping[str, str], *, processes: int) -> Program:
+    """A Celery worker of one pool. Everything else about it is in controlplane/celery.py."""
+    options = (
+        *("-Q", f"tenure.{pool}", "-n", f"{pool}@%h", "--concurrency", str(processes), "--loglevel", "WARNING"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
+    return _django(
+        pool,
+        ("-m", "celery", "-A", "controlplane", "worker", *options),
+        # A soft shutdown: the step ends and its run is given back, see worker_soft_shutdown_timeout.
+        {**environment, "REMAP_SIGTERM": "SIGQUIT"},
+        grace_s=60,
+        orphaned_with=signal.SIGTERM,
+    )

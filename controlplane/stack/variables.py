@@ -1,0 +1,145 @@
+"""Which parts are embedded and which are named by the environment; every complaint names its variable."""
+
+import http.client
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+import kombu
+import psycopg
+import redis
+from botocore.config import Config
+
+from controlplane.stack.credentials import Credentials
+from controlplane.stack.embedded import environment as embedded_environment
+from controlplane.stack.errors import StackError
+from controlplane.stack.ports import DEFAULT_BASE, WEED_GRPC_OFFSET, Ports
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DATABASES = ("DATABASE_URL", "KEYRING_URL", "DIRECTORY_URL", "CLUSTER_URL")
+DATABASE_OWNERS = ("DATABASE_OWNER_URL", "KEYRING_OWNER_URL")  # settings.py takes the URL without OWNER where unset
+HIGHEST_BASE = 65_535 - WEED_GRPC_OFFSET - 20
+TIMEOUT_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the environment asks for: which servers to start, where, and over which data."""
+
+    folder: Path
+    ports: Ports
+    servers: frozenset[str]
+    given: Mapping[str, str] = field(repr=False)
+
+    def environment(self, credentials: Credentials) -> dict[str, str]:
+        """The variables of Tenure's processes: what was given, over what the embedded servers need."""
+        ours = embedded_environment(self.ports, credentials)
+        given = dict(self.given)
+        if "object-store" in self.servers:  # keys and profiles of another store would be sent to ours
+            given = {name: value for name, value in given.items() if not name.startswith("AWS_")}
+        if "postgres" not in self.servers:
+            ours = {name: value for name, value in ours.items() if name not in (*DATABASES, *DATABASE_OWNERS)}
+        if "object-store" not in self.servers:
+            ours = {name: value for name, value in ours.items() if not name.startswith(("AWS_", "S3_"))}
+        tenants = {"TENANT_URL": f"http://{{slug}}.localhost:{self.ports.application}/"}
+        return {**tenants, **ours, **given, "PYTHONUNBUFFERED": "1"}
+
+
+def choose(given: Mapping[str, str] = os.environ) -> Choice:
+    """Raises StackError where variables contradict each other or are no URLs."""
+    folder = Path(given.get("TENURE_FOLDER") or CHECKOUT / ".tenure").resolve()
+    servers = set()
+    named = [name for name in (*DATABASES, *DATABASE_OWNERS) if given.get(name)]
+    if not named:
+        servers.add("postgres")
+    elif missing := [name for name in DATABASES if not given.get(name)]:
+        raise StackError(
+            f"{named[0]} is set, so no PostgreSQL is started here, and then {' and '.join(missing)} must be set too. "
+            f"Set {'them' if len(missing) > 1 else 'it'}, or unset {named[0]}. See docs/configuration.md."
+        )
+    if not (given.get("BROKER_URL") and given.get("CACHE_URL")):
+        servers.add("valkey")
+    if "S3_ENDPOINT_URL" not in given:
+        servers.add("object-store")  # set but empty means AWS, where boto3 knows the address
+    for name in named:
+        _expect_scheme(name, given[name], "postgresql", "postgres")
+    if given.get("BROKER_URL"):
+        _expect_scheme("BROKER_URL", given["BROKER_URL"], "redis", "rediss", "amqp", "amqps")
+    if given.get("CACHE_URL"):
+        _expect_scheme("CACHE_URL", given["CACHE_URL"], "redis", "rediss")
+    if given.get("S3_ENDPOINT_URL"):
+        _expect_scheme("S3_ENDPOINT_URL", given["S3_ENDPOINT_URL"], "http", "https")
+    return Choice(folder, Ports(_base(given.get("TENURE_PORT", ""))), frozenset(servers), given)
+
+
+def check_servers(choice: Choice, environment: Mapping[str, str]) -> None:
+    """Reach every server that was named. Raises StackError naming the variable; passwords stay out of the message."""
+    if "postgres" not in choice.servers:
+        for name in (*DATABASES, *DATABASE_OWNERS):
+            if url := environment.get(name):
+                _reach_database(name, url)
+    for name in ("BROKER_URL", "CACHE_URL"):
+        if choice.given.get(name):
+            _reach_broker(name, environment[name])
+    if "object-store" not in choice.servers:
+        _reach_object_store(environment)
+
+
+def _base(text: str) -> int:
+    if not text:
+        return DEFAULT_BASE
+    if not text.isdecimal() or not 1024 <= int(text) <= HIGHEST_BASE:  # noqa: PLR2004  below are the system's ports
+        raise StackError(f"TENURE_PORT is {text!r}. Set it to a number from 1024 to {HIGHEST_BASE}, such as 9000.")
+    return int(text)
+
+
+def _expect_scheme(name: str, url: str, *schemes: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable:
+        raise StackError(f"{name} is not a URL that can be used: it must look like {schemes[0]}://host:port/…")
+
+
+def _reach_database(name: str, url: str) -> None:
+    try:
+        psycopg.connect(url, connect_timeout=TIMEOUT_S).close()
+    except psycopg.Error as error:
+        raise StackError(f"{name} leads to no usable database: {error}") from error
+
+
+def _reach_broker(name: str, url: str) -> None:
+    parts = urlsplit(url)
+    try:
+        if parts.scheme.startswith("redis"):
+            redis.Redis.from_url(url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S).ping()
+        else:
+            with kombu.Connection(url, connect_timeout=TIMEOUT_S) as connection:
+                connection.connect()
+    except (redis.RedisError, OSError) as error:
+        raise StackError(f"{name} is not answered by {parts.hostname}: {error}") from error
+
+
+def _reach_object_store(environment: Mapping[str, str]) -> None:
+    session = boto3.session.Session(
+        aws_access_key_id=environment.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=environment.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=environment.get("AWS_SESSION_TOKEN"),
+        region_name=environment.get("AWS_DEFAULT_REGION", "us-east-1"),
+    )
+    config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1})
+    try:
+        session.client("s3", endpoint_url=environment.get("S3_ENDPOINT_URL") or None, config=config).list_buckets()
+    except botocore.exceptions.ClientError as error:
+        refusal = error.response["Error"].get("Code", "refused")
+        raise StackError(
+            f"The object store refuses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: {refusal}. Set them to its own."
+        ) from error
+    except (botocore.exceptions.BotoCoreError, http.client.HTTPException) as error:
+        raise StackError(f"S3_ENDPOINT_URL leads to no object store that answers: {error}") from error
