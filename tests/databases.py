@@ -8,6 +8,7 @@ from django.db import connections
 from psycopg import sql
 
 from controlplane.stack.embedded import Stack
+from tenants.isolation.grants import grant_runtime
 
 NAMES = ("tenure", "tenure_keyring")
 
@@ -17,9 +18,7 @@ def migrate() -> None:
     call_command("migrate", database="owner", verbosity=0)
     call_command("migrate", database="keyring_owner", verbosity=0)
     for alias in ("owner", "keyring_owner"):
-        with connections[alias].cursor() as cursor:
-            cursor.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO tenure_control")
-            cursor.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tenure_control")
+        grant_runtime(connections[alias])
     close_all()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
@@ -13,7 +13,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from tenants.context import TenantContext
+from tenants.errors import StateConflict
 from tenants.findings import Finding
+from tenants.isolation.crypto import seal, unseal
 
 Handle = Mapping[str, Any]
 """What a provider needs to find its thing again: derived names, never a secret. Saved before anything is made."""
@@ -103,8 +105,22 @@ class Resource(models.Model):
         return f"{self.kind} of {self.tenant_id}"
 
 
+class SecretQuerySet(models.QuerySet["Secret"]):
+    def once(self, tenant_id: UUID, kind: ResourceKind, *, make: Callable[[], str]) -> Secret:
+        """The secret that is there, else one made now. Of two callers at the same moment both get the first one's."""
+        found = self.filter(tenant_id=tenant_id, kind=kind).first()
+        if found is None:
+            sealed = Secret.sealed_form(make(), tenant_id=tenant_id, kind=kind)
+            self.bulk_create([Secret(tenant_id=tenant_id, kind=kind, sealed=sealed)], ignore_conflicts=True)
+            found = self.get(tenant_id=tenant_id, kind=kind)
+        return found
+
+
 class Secret(models.Model):
-    """A secret at rest, sealed with the master key: the login role's password. One version per tenant and kind."""
+    """A secret at rest, sealed with the master key: the login role's password. One version per tenant and kind.
+
+    What `open` returns goes to a server or to the caller who may have it, never into a row, a log or an error.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="secrets")
@@ -113,6 +129,8 @@ class Secret(models.Model):
     version = models.PositiveIntegerField(default=1)
     rotated_at = models.DateTimeField(db_default=Now())
 
+    objects = SecretQuerySet.as_manager()
+
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["tenant", "kind"], name="secret_one_per_tenant_and_kind")
@@ -120,3 +138,22 @@ class Secret(models.Model):
 
     def __str__(self) -> str:
         return f"secret of {self.kind}"
+
+    def open(self) -> str:
+        """The secret itself. Raises a tenants.isolation.crypto.SealError that says the cure."""
+        return unseal(self.sealed, purpose=f"secret.{self.kind}", owner=str(self.tenant_id)).decode()
+
+    def replace(self, value: str) -> Secret:
+        """Put a new version in place of this one by compare-and-set. Raises StateConflict if somebody was first."""
+        changed = Secret.objects.filter(pk=self.pk, version=self.version).update(
+            sealed=self.sealed_form(value, tenant_id=self.tenant_id, kind=ResourceKind(self.kind)),
+            version=self.version + 1,
+            rotated_at=Now(),
+        )
+        if changed != 1:
+            raise StateConflict(f"The {self} was rotated at the same moment.", cure="Read it again.")
+        return Secret.objects.get(pk=self.pk)
+
+    @staticmethod
+    def sealed_form(value: str, *, tenant_id: UUID, kind: ResourceKind) -> bytes:
+        return seal(value.encode(), purpose=f"secret.{kind}", owner=str(tenant_id))
