@@ -13,9 +13,11 @@ from controlplane.stack import bootstrap, programs
 from controlplane.stack.console import Console
 from controlplane.stack.credentials import load_or_make
 from controlplane.stack.embedded import SERVERS
+from controlplane.stack.embedded import environment as server_variables
 from controlplane.stack.errors import StackError
 from controlplane.stack.ports import is_free
 from controlplane.stack.predecessor import end_predecessor, sole_user
+from controlplane.stack.running import announce, withdraw
 from controlplane.stack.supervisor import Supervisor
 from controlplane.stack.variables import Choice, check_servers, choose
 
@@ -59,6 +61,7 @@ def run(choice: Choice, supervisor: Supervisor) -> None:
         console.print("\nStopping; press Ctrl-C again to stop at once.")
         raise
     finally:
+        withdraw(choice.folder)
         _stop(supervisor)
 
 
@@ -76,6 +79,7 @@ def start(choice: Choice, supervisor: Supervisor) -> str:
         bootstrap.bootstrap(choice.ports, credentials)
     environment = choice.environment(credentials)
     check_servers(choice, environment)
+    announce(choice, environment, servers=server_variables(choice.ports, credentials))
     news = supervisor.run_once(programs.setup(environment))
     try:
         own = programs.programs(choice.ports, environment)

@@ -60,7 +60,7 @@ def _role(connection: psycopg.Connection, role: str, attributes: str, password: 
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
     # The verifier, not the password, goes over the wire: no log or activity view can show it.
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-    words = sql.SQL(attributes)  # type: ignore[arg-type]  # from the literal table above
+    words = sql.SQL(attributes)
     connection.execute(sql.SQL("ALTER ROLE {} LOGIN {} PASSWORD {}").format(name, words, sql.Literal(verifier)))
     for group in MEMBERSHIPS.get(role, ()):
         connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), name))

@@ -47,6 +47,11 @@ def record(folder: Path, children: list[Child]) -> None:
     write_private(folder / FILE_NAME, json.dumps(rows))
 
 
+def forget(folder: Path) -> None:
+    """After an orderly end, when there is nobody left to find."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+
+
 def end_predecessor(folder: Path) -> list[str]:
     """Kill what the recorded processes left running, workers of theirs included. Returns the names of what ran.
 
@@ -64,7 +69,7 @@ def end_predecessor(folder: Path) -> list[str]:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=5)
-    path.unlink()
+    forget(folder)
     return [name for name, processes in found.items() if processes]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controlplane.stack.console import Console
 from controlplane.stack.errors import StackError
-from controlplane.stack.predecessor import record
+from controlplane.stack.predecessor import forget, record
 from controlplane.stack.process import Child, Program
 from controlplane.stack.process import start as start_program
 
@@ -76,6 +76,7 @@ class Supervisor:
         for child in [child for name, child in self.children.items() if name in self.servers]:
             child.ask_to_end()
             self._end(child)
+        forget(self.folder)
 
     def kill(self) -> None:
         """For somebody who presses Ctrl-C again. Servers other than PostgreSQL lose nothing by it."""

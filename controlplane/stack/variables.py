@@ -51,7 +51,6 @@ class Choice:
 
 def choose(given: Mapping[str, str] = os.environ) -> Choice:
     """Raises StackError where variables contradict each other or are no URLs."""
-    folder = Path(given.get("TENURE_FOLDER") or CHECKOUT / ".tenure").resolve()
     servers = set()
     named = [name for name in (*DATABASES, *DATABASE_OWNERS) if given.get(name)]
     if not named:
@@ -73,7 +72,7 @@ def choose(given: Mapping[str, str] = os.environ) -> Choice:
         _expect_scheme("CACHE_URL", given["CACHE_URL"], "redis", "rediss")
     if given.get("S3_ENDPOINT_URL"):
         _expect_scheme("S3_ENDPOINT_URL", given["S3_ENDPOINT_URL"], "http", "https")
-    return Choice(folder, Ports(_base(given.get("TENURE_PORT", ""))), frozenset(servers), given)
+    return Choice(data_folder(given), Ports(_base(given.get("TENURE_PORT", ""))), frozenset(servers), given)
 
 
 def check_servers(choice: Choice, environment: Mapping[str, str]) -> None:
@@ -87,6 +86,10 @@ def check_servers(choice: Choice, environment: Mapping[str, str]) -> None:
             _reach_broker(name, environment[name])
     if "object-store" not in choice.servers:
         _reach_object_store(environment)
+
+
+def data_folder(given: Mapping[str, str]) -> Path:
+    return Path(given.get("TENURE_FOLDER") or CHECKOUT / ".tenure").resolve()
 
 
 def _base(text: str) -> int:

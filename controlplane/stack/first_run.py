@@ -1,0 +1,66 @@
+"""What stands between running servers and a control plane that can take its first order. Safe to run at every start."""
+
+import os
+import secrets
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+
+from controlplane.keys import make_key
+from controlplane.models import ApiKey, Scope
+from tenants.actions import Actor
+from tenants.models import Plan
+from tenants.states import Tier
+
+OPERATOR = "ops"
+SETUP = Actor(kind="system", id="setup", name="first run")
+REGION = "local"
+PLANS = {
+    "standard": (Tier.SCHEMA, "A schema of its own in a shared database."),
+    "dedicated": (Tier.DATABASE, "A database of its own."),
+}
+
+
+def set_up(say: Callable[[str], None]) -> str:
+    """Take every step that is still open; `say` hears of each. Returns what is shown once: the first run's secrets."""
+    say("control database: migrating")
+    call_command("migrate", database="owner", verbosity=0)
+    say("keyring: migrating")
+    call_command("migrate", database="keyring_owner", verbosity=0)
+    if url := os.environ.get("CLUSTER_URL"):
+        say("cluster: registering the embedded one" if _is_local(url) else "cluster: registering CLUSTER_URL")
+        call_command("register_cluster", "embedded", url=url, region=REGION, verbosity=0)
+    make_plans()
+    say("tenant application: publishing its release")
+    call_command("publish_release", verbosity=0)
+    return first_secrets()
+
+
+def make_plans() -> None:
+    """Two plans to begin with; whoever has any keeps their own."""
+    if not Plan.objects.exists():
+        Plan.objects.bulk_create(
+            Plan(name=name, tier=tier, description=description) for name, (tier, description) in PLANS.items()
+        )
+
+
+def first_secrets() -> str:
+    """An operator's password and a key of the API, made where there is none yet, as text to show; else nothing."""
+    lines = []
+    if not get_user_model().objects.exists():
+        password = secrets.token_urlsafe(15)
+        get_user_model().objects.create_superuser(username=OPERATOR, password=password)
+        lines += [f"  Sign in    {OPERATOR} / {password}"]
+    if not ApiKey.objects.exists():
+        key = make_key(principal=OPERATOR, name="first run", scopes=list(Scope), actor=SETUP)
+        lines += [f"  API key    {key.token}"]
+    if not lines:
+        return ""
+    return "\n".join(("Made on this first run, and shown only now:", *lines, "", ""))
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in settings.ALLOWED_HOSTS
