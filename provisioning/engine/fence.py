@@ -20,8 +20,8 @@ def lease_s() -> float:
 
 
 def fenced(run: Run, **changes: object) -> None:
-    """Write a claimed run, then read it afresh. Raises LeaseLost when the claim is gone. The row stays locked."""
-    if not Run.objects.filter(pk=run.pk, fence=run.fence, state=RunState.RUNNING).update(**changes):
+    """Write a run as it was last read, then read it afresh. Raises LeaseLost when fence or state are others by now."""
+    if not Run.objects.filter(pk=run.pk, fence=run.fence, state=run.state).update(**changes):
         raise LeaseLost(run.pk)
     run.refresh_from_db()
 
@@ -41,12 +41,11 @@ def fenced_transaction(run: Run) -> Iterator[None]:
     """
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [f"{lease_s() * 1000:.0f}ms"]
-        )
-        cursor.execute(
-            "SELECT 1 FROM provisioning_run WHERE id = %s AND fence = %s AND state = 'running' FOR NO KEY UPDATE",
-            [run.pk, run.fence],
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, true) FROM provisioning_run"
+            " WHERE id = %s AND fence = %s AND state = 'running' FOR NO KEY UPDATE",
+            [f"{lease_s() * 1000:.0f}ms", run.pk, run.fence],
         )
         if cursor.fetchone() is None:
             raise LeaseLost(run.pk)
+        run.refresh_from_db()  # what a person asked for since
         yield

@@ -6,7 +6,7 @@ Only `provisioning.engine` writes them. Inputs, outputs, notes and errors hold r
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MinValueValidator
@@ -177,11 +177,6 @@ class Run(models.Model):
             models.Index(fields=["parent", "state"], name="run_children"),
             models.Index(fields=["tenant", "created_at"], name="run_of_tenant"),
         ]
-
-    if TYPE_CHECKING:
-        children: models.Manager[Run]
-        steps: models.Manager[RunStep]
-        events: models.Manager[RunEvent]
 
     def __str__(self) -> str:
         return f"{self.workflow} {self.public_id}"

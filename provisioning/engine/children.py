@@ -1,0 +1,87 @@
+"""Children of a run: a fan-out is rows, counted by the next step. No counter on a hot row, no chord."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid5
+
+from django.db.models import Count
+from django.db.models.functions import Now
+
+from provisioning.engine import bell
+from provisioning.engine.start import QUEUED_FOR, step_rows
+from provisioning.engine.workflow import StepContext, Workflow
+from provisioning.models import Run, RunState, RunStep
+
+
+class LockOfAncestor(ValueError):
+    """A child that waits for a lock its own parent holds would wait for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """One run to spawn. `target` names it among its siblings: spawned again, it is the same child."""
+
+    target: str
+    input: Any
+    tenant_id: UUID | None = None
+    lock_key: str | None = None
+    limit_key: str | None = None
+
+
+def spawn(ctx: StepContext, workflow: Workflow, children: Iterable[Child], *, priority: int = 4) -> None:
+    """Queue one wave of children; those that exist stay as they are. Raises LockOfAncestor, LeaseLost."""
+    parent, locks = ctx.run, _locks_above(ctx.run)
+    runs = []
+    for child in children:
+        if child.lock_key in locks:
+            raise LockOfAncestor(f"{child.target} needs {child.lock_key}, which {parent} holds.")
+        runs.append(_run(parent, workflow, child, priority=priority))
+    with ctx.control():
+        Run.objects.bulk_create(runs, ignore_conflicts=True, batch_size=500)
+        rows = [row for run in runs for row in step_rows(run, workflow)]
+        RunStep.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+        bell.ring_after_commit(workflow.pool)
+
+
+def counted(ctx: StepContext) -> dict[RunState, int]:
+    """How many children are in each state."""
+    by_state = ctx.run.children.values_list("state").annotate(Count("pk"))
+    return {RunState(state): number for state, number in by_state}
+
+
+def open_children(ctx: StepContext) -> int:
+    """How many have not ended: the undo of a spawning step answers Again until there is none."""
+    return ctx.run.children.filter(finished_at=None).count()
+
+
+def _run(parent: Run, workflow: Workflow, child: Child, *, priority: int) -> Run:
+    return Run(
+        id=uuid5(parent.pk, child.target),
+        workflow=workflow.name,
+        version=workflow.version,
+        pool=workflow.pool,
+        priority=priority,
+        parent=parent,
+        tenant_id=child.tenant_id,
+        lock_key=child.lock_key,
+        limit_key=child.limit_key,
+        fair_key=parent.lock_key or f"run:{parent.pk}",
+        input=workflow.dump(child.input),
+        step=workflow.steps[0].name,
+        deadline_at=Now() + QUEUED_FOR[workflow.pool],
+        actor=parent.actor,
+        key=f"{parent.pk}:{child.target}",
+        request_id=parent.request_id,
+    )
+
+
+def _locks_above(run: Run | None) -> set[str]:
+    locks = set()
+    while run is not None:
+        if run.lock_key is not None:
+            locks.add(run.lock_key)
+        run = run.parent
+    return locks

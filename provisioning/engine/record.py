@@ -1,0 +1,290 @@
+"""Every write of a run on its way from step to step. Each function runs in a transaction that holds the run's row."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
+
+from provisioning.engine.failure import Failure, Verdict, jitter
+from provisioning.engine.fence import fenced
+from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Workflow
+from provisioning.models import Control, Direction, EventKind, Run, RunEvent, RunState, RunStep, StepState
+from tenants import audit, events
+from tenants.audit import Actor, AuditAction, ObjectType
+
+ENGINE = Actor("system", "engine", "the engine")
+MOST_CRASHES = 5
+LONGEST_OUTPUT = 16_384  # bytes of JSON: an output is a reference, not a payload
+PAUSED_FOR, PARKED_FOR, WAITS_FOR = timedelta(days=7), timedelta(hours=24), timedelta(hours=1)
+FREED: dict[str, Any] = {"lease_until": None, "owner": ""}
+
+ENDS = {
+    RunState.SUCCEEDED: (AuditAction.OPERATION_SUCCEEDED, events.EventType.OPERATION_SUCCEEDED),
+    RunState.FAILED: (AuditAction.OPERATION_FAILED, events.EventType.OPERATION_FAILED),
+    RunState.CANCELLED: (AuditAction.OPERATION_CANCELLED, events.EventType.OPERATION_CANCELLED),
+    RunState.PARKED: (AuditAction.OPERATION_PARKED, events.EventType.OPERATION_PARKED),
+}
+
+
+class OutputTooLong(ValueError):
+    """A step's output is above 16 kB of JSON: store the thing, and give its reference."""
+
+
+def started(run: Run, workflow: Workflow, *, give_back: bool) -> RunStep | None:
+    """Commit the intention before the effect. None: this turn is over, and the lease is freed."""
+    if run.control == Control.CANCEL and may_turn_back(run):
+        turn_back(run, workflow)
+        if run.ended:
+            return None
+    row = current(run)
+    if _turn_is_over(run, row, give_back=give_back):
+        return None
+    step = workflow[row.name]
+    begins = row.state in (StepState.PENDING, StepState.FAILED)
+    fenced(
+        run,
+        pivoted=run.pivoted or (step.pivot and run.direction == Direction.DO),
+        deadline_at=Now() + step.deadline if begins else run.deadline_at,
+    )
+    _write(
+        row,
+        state=StepState.STARTED,
+        fence=run.fence,
+        started_at=Coalesce(F("started_at"), Now()),
+        crashes=F("crashes") + (row.state == StepState.STARTED),  # nobody said how that one ended
+    )
+    return row
+
+
+def _turn_is_over(run: Run, row: RunStep, *, give_back: bool) -> bool:
+    if run.control == Control.PAUSE:
+        pause(run, row)
+    elif run.crashes >= MOST_CRASHES:
+        died = f"The worker died {run.crashes} times in this step without a word."
+        park(run, row, Failure(Verdict.UNFORESEEN, "WORKER_DIED", died, "Look for memory, time and native code."))
+    elif row.state in (StepState.STARTED, StepState.WAITING) and is_overdue(run):
+        park(run, row, overdue(row))
+    elif give_back:
+        fenced(run, **FREED, run_at=Now())
+    else:
+        return False
+    return True
+
+
+def finished(run: Run, row: RunStep, outcome: Outcome) -> None:
+    """Keep what a body gave back, and move the cursor."""
+    if isinstance(outcome, Again):
+        _write(row, state=StepState.WAITING, cursor=outcome.cursor, note=outcome.note[:500])
+        due = {} if outcome.after == AT_ONCE else _wait(run, outcome.after)
+        fenced(run, attempts=0, crashes=0, **due)
+        return
+    _write(row, state=StepState.SUCCEEDED, output=outcome.output, finished_at=Now(), reason="")
+    go_on(run, row)
+
+
+def skip(run: Run, row: RunStep, reason: str) -> None:
+    """Leave a step out, for a reason."""
+    _write(row, state=StepState.SKIPPED, reason=reason[:500], finished_at=Now())
+    go_on(run, row)
+
+
+def go_on(run: Run, row: RunStep) -> None:
+    """To the next step of this direction, or to the end when `row` was the last."""
+    if following := _following(row):
+        error = run.error if run.direction == Direction.UNDO else None  # what turned the run back stays in view
+        fenced(run, step=following.name, attempts=0, crashes=0, error=error, deadline_at=Now() + WAITS_FOR)
+    elif run.direction == Direction.DO:
+        end(run, RunState.SUCCEEDED, error=None)
+    else:
+        end_of_undo(run)
+
+
+def end_of_undo(run: Run) -> None:
+    """Everything is taken back: cancelled if a person wanted that, else failed for the reason that turned it back."""
+    acts = (EventKind.CANCEL_REQUESTED, EventKind.RETRIED, EventKind.SKIPPED)  # the last of them holds
+    wish = run.events.filter(direction=Direction.DO, kind__in=acts).order_by("id").last()
+    if wish is not None and wish.kind == EventKind.CANCEL_REQUESTED:
+        end(run, RunState.CANCELLED, error=cancelled(run, wish.detail))
+    else:
+        end(run, RunState.FAILED, error=cause_of(run))
+
+
+def cancelled(run: Run, reason: str) -> dict[str, Any]:
+    """The error of a cancelled run."""
+    return Failure(Verdict.REFUSED, "CANCELLED", reason, "").row(step=run.step, attempts=0)
+
+
+def cause_of(run: Run) -> dict[str, Any] | None:
+    """What turned the run back, behind whatever befell its undo."""
+    error: dict[str, Any] | None = run.error
+    return error.get("cause", error) if error else error
+
+
+def raised(run: Run, workflow: Workflow, row: RunStep, failed: Failure) -> None:
+    """Keep how a body failed: try again later, turn back, or park."""
+    row.refresh_from_db()
+    if run.step != row.name or row.state != StepState.STARTED:
+        return  # an atomic step whose COMMIT arrived although its answer did not
+    step, attempts = workflow[row.name], run.attempts + 1
+    write_event(run, EventKind.FAILED, detail=f"{failed.code}: {failed.detail}", began_at=row.started_at)
+    _write(row, attempts=F("attempts") + 1, note=failed.detail[:500])
+    again = failed.verdict is Verdict.TRY_AGAIN and run.control != Control.CANCEL
+    if again and attempts < step.attempts:
+        _write(row, state=StepState.WAITING)
+        error = failed.row(step=row.name, attempts=attempts) if run.direction == Direction.DO else run.error
+        fenced(run, attempts=attempts, error=error, **_wait(run, failed.retry_after + jitter(attempts)))
+    elif may_turn_back(run) and (
+        failed.verdict is Verdict.REFUSED or run.control == Control.CANCEL or (again and step.exhausted == "undo")
+    ):
+        fenced(run, attempts=attempts, error=failed.row(step=row.name, attempts=attempts))
+        turn_back(run, workflow)
+    else:
+        fenced(run, attempts=attempts)
+        park(run, row, failed)
+
+
+def _wait(run: Run, wait: timedelta) -> dict[str, Any]:
+    """Free the lease until then; but what a person asked for meanwhile is obeyed now, not after the wait."""
+    return {} if run.control else {**FREED, "run_at": Now() + wait}
+
+
+def may_turn_back(run: Run) -> bool:
+    return run.direction == Direction.DO and not run.pivoted
+
+
+def turn_back(run: Run, workflow: Workflow) -> None:
+    """Write the undo rows of all that was begun, the failed step itself first, and point the cursor at it."""
+    write_event(run, EventKind.TURNED_BACK)
+    begun = run.steps.filter(direction=Direction.DO).exclude(state=StepState.PENDING)
+    begun.filter(state__in=[StepState.STARTED, StepState.WAITING]).update(state=StepState.FAILED, finished_at=Now())
+    rows = [
+        RunStep(run=run, position=done.position, name=done.name, direction=Direction.UNDO, skippable=True)
+        for done in begun.order_by("-position")
+        if workflow[done.name].undo is not None
+    ]
+    RunStep.objects.bulk_create(rows)
+    fenced(
+        run,
+        direction=Direction.UNDO,
+        step=rows[0].name if rows else run.step,
+        control=None,
+        attempts=0,
+        crashes=0,
+        deadline_at=Now() + WAITS_FOR,
+    )
+    if not rows:
+        end_of_undo(run)
+
+
+def pause(run: Run, row: RunStep) -> None:
+    """Stop at this boundary. The step keeps its cursor; its deadline starts afresh when the run is resumed."""
+    if row.state in (StepState.STARTED, StepState.WAITING):
+        _write(row, state=StepState.PENDING, crashes=F("crashes") + (row.state == StepState.STARTED))
+    fenced(run, **FREED, state=RunState.PAUSED, control=None, deadline_at=Now() + PAUSED_FOR)
+
+
+def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> None:
+    """Stop for a person. The error says why; the exits are in control.py."""
+    cause = cause_of(run) if run.direction == Direction.UNDO else None
+    _write(row, state=StepState.FAILED, crashes=F("crashes") + (failed.code == "WORKER_DIED"))
+    write_event(run, EventKind.PARKED, detail=f"{failed.code}: {failed.detail}")
+    fenced(
+        run,
+        **FREED,
+        state=RunState.PARKED,
+        control=None,
+        error=failed.row(step=row.name, attempts=run.attempts, cause=cause),
+        deadline_at=Now() + PARKED_FOR,
+    )
+    _tell(run, RunState.PARKED, actor)
+
+
+def is_overdue(run: Run) -> bool:
+    """By the control database's clock, never by a worker's."""
+    return Run.objects.filter(pk=run.pk, deadline_at__lt=Now()).exists()
+
+
+def overdue(row: RunStep) -> Failure:
+    """The failure of a step that waited longer than its deadline."""
+    detail = f"Step {row.name!r} is not done by its deadline. {row.note}".strip()
+    return Failure(Verdict.UNFORESEEN, "OVERDUE", detail, "See what it waits for, then retry.")
+
+
+def end(run: Run, state: RunState, *, error: dict[str, Any] | None, actor: Actor = ENGINE, **changes: object) -> None:
+    """The last write of a run."""
+    write_event(run, EventKind.ENDED, detail=state)
+    fenced(run, **FREED, state=state, control=None, error=error, finished_at=Now(), deadline_at=None, **changes)
+    _tell(run, state, actor)
+
+
+def write_event(run: Run, kind: EventKind, *, detail: str = "", actor: Actor | None = None, **fields: Any) -> None:
+    """One more line of what happened to the run."""
+    RunEvent.objects.create(
+        run=run,
+        step=run.step,
+        direction=run.direction,
+        fence=run.fence,
+        owner=run.owner,
+        kind=kind,
+        detail=detail[:1000],
+        actor=str(actor or ""),
+        **fields,
+    )
+
+
+def write_audit(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome = audit.Outcome.DONE) -> None:
+    """One entry of the audit log: last in its transaction, since it locks the tenant's chain."""
+    audit.write(
+        action,
+        actor=actor,
+        object=(ObjectType.OPERATION, run.pk),
+        outcome=outcome,
+        tenant=run.tenant_id,
+        operation=run.pk,
+        request=_uuid_or_none(run.request_id),
+    )
+
+
+def checked(outcome: Outcome) -> Outcome:
+    """The outcome, if a row can keep it. Raises OutputTooLong, or TypeError for what is no outcome or no JSON."""
+    if not isinstance(outcome, Done | Again):
+        raise TypeError("A step's body must return Done or Again.")
+    kept = outcome.output if isinstance(outcome, Done) else outcome.cursor
+    if len(json.dumps(kept, cls=DjangoJSONEncoder)) > LONGEST_OUTPUT:
+        raise OutputTooLong
+    return outcome
+
+
+def current(run: Run) -> RunStep:
+    """The row under the cursor."""
+    return run.steps.get(direction=run.direction, name=run.step)
+
+
+def _following(row: RunStep) -> RunStep | None:
+    rows = RunStep.objects.filter(run_id=row.run_id, direction=row.direction)
+    if row.direction == Direction.DO:
+        return rows.filter(position__gt=row.position).order_by("position").first()
+    return rows.filter(position__lt=row.position).order_by("-position").first()
+
+
+def _write(row: RunStep, **changes: object) -> None:
+    RunStep.objects.filter(pk=row.pk).update(**changes)
+    row.refresh_from_db()
+
+
+def _tell(run: Run, state: RunState, actor: Actor) -> None:
+    action, event = ENDS[state]
+    if run.tenant_id is not None:
+        events.record(event, tenant_id=run.tenant_id, operation=run.pk, data={"workflow": run.workflow})
+    write_audit(run, action, actor=actor)
+
+
+def _uuid_or_none(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

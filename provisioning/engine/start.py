@@ -1,0 +1,118 @@
+"""Accept work: one run and its rows, in the caller's transaction; the bell rings after the commit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from provisioning.engine import bell, record
+from provisioning.engine.workflow import Workflow, Workflows
+from provisioning.errors import KeyReused, OperationInProgress
+from provisioning.models import EventKind, Pool, Run, RunStep
+from tenants import audit
+from tenants.audit import Actor, AuditAction
+
+QUEUED_FOR = {Pool.OPERATIONS: timedelta(hours=1), Pool.FLEET: timedelta(hours=24)}
+
+
+def newest(workflows: Workflows, name: str) -> Workflow:
+    """The highest version of a workflow, which new runs take. Raises KeyError for an unknown name."""
+    versions = [workflow for (known, _version), workflow in workflows.items() if known == name]
+    if not versions:
+        raise KeyError(name)
+    return max(versions, key=lambda workflow: workflow.version)
+
+
+def start(
+    workflow: Workflow,
+    *,
+    input: Any,
+    actor: Actor,
+    key: str,
+    tenant_id: UUID | None = None,
+    lock_key: str | None = None,
+    limit_key: str | None = None,
+    fair_key: str | None = None,
+    priority: int = 3,
+    reason: str = "",
+    request_id: str = "",
+) -> Run:
+    """Queue a run. Must be called inside a transaction: what the run is about commits with it, or neither does.
+
+    The same (actor, key) gives the run that exists; KeyReused if that one is for another workflow, tenant or input.
+    Raises OperationInProgress while another operation holds `lock_key`, TypeError for another workflow's input.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise transaction.TransactionManagementError("start() belongs into the transaction of what it is about.")
+    run = Run(
+        workflow=workflow.name,
+        version=workflow.version,
+        pool=workflow.pool,
+        priority=priority,
+        tenant_id=tenant_id,
+        lock_key=lock_key,
+        limit_key=limit_key,
+        fair_key=fair_key or str(actor),
+        input=workflow.dump(input),
+        step=workflow.steps[0].name,
+        deadline_at=Now() + QUEUED_FOR[workflow.pool],
+        reason=reason,
+        actor=str(actor),
+        key=key,
+        request_id=request_id,
+    )
+    # Looked up first: an INSERT that collides waits for the other transaction, perhaps for a worker that waits for us.
+    if (known := _earlier(run) or _insert(run)) is not None:
+        return known
+    RunStep.objects.bulk_create(step_rows(run, workflow))
+    record.write_event(run, EventKind.STARTED, actor=actor)
+    record.write_audit(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED)
+    bell.ring_after_commit(workflow.pool)
+    run.refresh_from_db()
+    return run
+
+
+def step_rows(run: Run, workflow: Workflow) -> list[RunStep]:
+    """The rows of all steps, as yet pending."""
+    return [
+        RunStep(run=run, position=position, name=step.name, skippable=step.skippable, pivot=step.pivot)
+        for position, step in enumerate(workflow.steps)
+    ]
+
+
+def _insert(run: Run) -> Run | None:
+    """Let the unique indexes judge. Returns the run that was accepted under this key in the meantime, if any."""
+    if run.lock_key is not None:
+        _refuse_second(run)
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+    except IntegrityError:
+        if (earlier := _earlier(run)) is not None:
+            return earlier
+        _refuse_second(run)
+        raise
+    return None
+
+
+def _earlier(run: Run) -> Run | None:
+    earlier = Run.objects.filter(actor=run.actor, key=run.key).first()
+    if earlier is None:
+        return None
+    asked = (run.workflow, run.tenant_id, run.input)
+    if asked != (earlier.workflow, earlier.tenant_id, earlier.input):
+        raise KeyReused(run=str(earlier.pk))
+    return earlier
+
+
+def _refuse_second(run: Run) -> None:
+    blocker = Run.objects.filter(lock_key=run.lock_key, parent=None, finished_at=None).first()
+    if blocker is not None:
+        raise OperationInProgress(
+            f"Operation {blocker.public_id} ({blocker.workflow}) is not finished.",
+            blocking_operation=blocker.public_id,
+        )

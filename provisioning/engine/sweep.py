@@ -1,0 +1,70 @@
+"""Look after what waits: deadlines, forgotten wake-ups, expired keys. Any number of copies may run."""
+
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from provisioning.engine import bell, record
+from provisioning.engine.claim import BLOCKERS, RUNNABLE
+from provisioning.engine.drive import advance
+from provisioning.engine.workflow import Workflows
+from provisioning.models import IdempotencyKey, Pool, Run, RunState
+from tenants.audit import Actor
+
+SWEEPER = Actor("system", "sweeper", "the sweeper")
+MOST_RINGS = 8  # enough to wake every process of a worker; each goes on by itself until nothing is left
+NOBODY_ANSWERS = timedelta(seconds=15)
+KEYS_AT_ONCE = 1_000
+
+WAITING = f"""
+WITH {BLOCKERS}
+SELECT count(*), coalesce(max(clock_timestamp() - coalesce(r.lease_until, r.run_at)), interval '0')
+FROM provisioning_run r WHERE {RUNNABLE}
+"""
+
+
+def sweep(workflows: Workflows) -> None:
+    """One pass, meant to be made every 5 s. Drives runs itself when nobody answers the bell."""
+    park_overdue()
+    prune_keys()
+    for pool in Pool:
+        runnable, longest = waiting(pool, workflows)
+        for _ring in range(min(runnable, MOST_RINGS)):
+            bell.ring(pool)
+        if runnable and longest > NOBODY_ANSWERS:
+            advance(pool=pool, workflows=workflows)
+
+
+def waiting(pool: Pool, workflows: Workflows) -> tuple[int, timedelta]:
+    """How many runs of a pool could be claimed now, and for how long the first of them could have been."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            WAITING,
+            {
+                "pool": str(pool),
+                "names": [name for name, _version in workflows],
+                "versions": [version for _name, version in workflows],
+            },
+        )
+        runnable, longest = cursor.fetchone()
+    return runnable, longest
+
+
+def park_overdue() -> None:
+    """Park what waited past its step's deadline. Rows that somebody is writing are left for the next pass."""
+    late = Q(state=RunState.RUNNING, lease_until=None, deadline_at__lt=Now())
+    for pk in Run.objects.filter(late).values_list("pk", flat=True):
+        with transaction.atomic():
+            run = Run.objects.select_for_update(no_key=True, skip_locked=True).filter(late, pk=pk).first()
+            if run is not None:
+                row = record.current(run)
+                record.park(run, row, record.overdue(row), actor=SWEEPER)
+
+
+def prune_keys() -> None:
+    """Forget stored answers after their time, but never before their run has ended."""
+    old = IdempotencyKey.objects.filter(Q(run=None) | Q(run__finished_at__isnull=False), expires_at__lt=Now())
+    for principal, key in old.values_list("principal", "key")[:KEYS_AT_ONCE]:
+        IdempotencyKey.objects.filter(principal=principal, key=key, expires_at__lt=Now()).delete()
