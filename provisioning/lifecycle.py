@@ -8,50 +8,265 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
-from provisioning.engine import control
-from provisioning.engine.control import force_complete, pause, resume, retry, skip, undo
-from provisioning.engine.control import actions as actions_of
-from provisioning.models import Run
-from provisioning.workflows.plans import VerbPlan
-from tenants.audit import Actor
-from tenants.findings import Finding
-from tenants.models import Cluster, Plan, Tenant
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
 
-__all__ = ["actions_of", "force_complete", "pause", "resume", "retry", "skip", "undo"]
+from provisioning.databases.clusters import (
+    NoCapacity,
+    NoRelease,
+    change_cluster,
+    choose_cluster,
+    current_release,
+    register_cluster,
+    reserve,
+)
+from provisioning.engine import control, drive
+from provisioning.engine import sweep as sweeping
+from provisioning.engine.start import start
+from provisioning.errors import KeyReused, OperationInProgress, ReasonMissing
+from provisioning.models import Pool, Run
+from provisioning.workflows import WORKFLOWS
+from provisioning.workflows.accepting import (
+    VERBS,
+    allow,
+    as_uuid,
+    checked_changes,
+    exists,
+    limit_of,
+    lock_of,
+    need,
+    new_tenant,
+    repeated,
+    same_target,
+    same_wish,
+    start_onboarding,
+)
+from provisioning.workflows.handing_out import Credentials, credentials_of
+from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.plans import PlanChanged, VerbPlan, estimate, shape_of
+from provisioning.workflows.resources import keep, observe
+from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS, RotateInput
+from provisioning.workflows.wishes import (
+    InvalidWish,
+    TenantExists,
+    TenantWish,
+    UnsupportedTarget,
+    checked,
+    clash,
+)
+from tenants import events
+from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import write as audit
+from tenants.errors import StateConflict, TenureError
+from tenants.events import EventType
+from tenants.findings import Finding, Severity
+from tenants.models import Tenant
+from tenants.states import TenantState
+
+actions_of, pause, resume, cancel, retry, skip, undo, force_complete = (
+    control.actions, control.pause, control.resume, control.cancel,
+    control.retry, control.skip, control.undo, control.force_complete,
+)  # fmt: skip
+
+
+class VersionMismatch(TenureError):
+    """The tenant was changed since it was read."""
+
+    code = "ETAG_MISMATCH"
+    cure = "Read it again, decide again, and send the new ETag."
 
 
 def plan_onboard(*, wish: TenantWish) -> VerbPlan:
-    """What `onboard` would do, and what stands in its way (`blockers`). Writes nothing."""
+    """What `onboard` would do, and what stands in its way (`blockers`). Writes nothing. Raises InvalidWish."""
+    steps, pivot = shape_of(ONBOARD)
+    creates, blockers = [], []
+    try:
+        asked = checked(wish)
+        cluster = choose_cluster(region=asked.region)
+        what = "schema" if asked.tier == "schema" else "database"
+        creates = [f"{what} t_<id> on {cluster.name}", f"role t_<id> on {cluster.name}", "bucket t-<id>", "data key"]
+        if clash(wish) is not None:
+            blockers.append(TenantExists())
+        if current_release() is None:
+            blockers.append(NoRelease())
+    except (NoCapacity, UnsupportedTarget) as error:
+        blockers.append(error)
+    return VerbPlan(
+        verb="tenant.onboard",
+        subject=wish.slug,
+        steps=steps,
+        creates=tuple(creates),
+        pivot=pivot,
+        blockers=tuple(
+            Finding(code=error.code, severity=Severity.ERROR, subject=wish.slug, message=str(error), hint=error.cure)
+            for error in blockers
+        ),
+        estimate=estimate(ONBOARD),
+    )
 
 
-def onboard(*, wish: TenantWish, actor: Actor, key: str, request_id: str = "") -> Run:
-    """Accept a tenant: its row, placement, planned resources and run, in one transaction (the caller's, or an own one).
+def onboard(*, wish: TenantWish, actor: Actor, key: str, request_id: str = "", plan_digest: str | None = None) -> Run:
+    """Accept a tenant: its row, placement and run, in one transaction (the caller's, or an own one).
 
     The same (actor, key) returns the run that exists. `run.tenant` is the tenant.
-    Raises InvalidWish (with `errors`: field, code, detail), TenantExists, NoCapacity, KeyReused.
+    Raises InvalidWish (with `errors`), UnsupportedTarget, TenantExists, NoCapacity, NoRelease, KeyReused, PlanChanged.
     """
+    if (known := repeated(actor, key)) is not None:
+        return same_wish(known, wish)
+    if plan_digest is not None:
+        plan_onboard(wish=wish).confirm(plan_digest)
+    asked = checked(wish)
+    if current_release() is None:
+        raise NoRelease
+    try:
+        with transaction.atomic():
+            tenant = new_tenant(asked)
+            reserve(tenant, asked.tier)
+            events.record(EventType.TENANT_CREATED, tenant_id=tenant.pk)
+            run = start_onboarding(tenant, actor=actor, key=key, request_id=request_id)
+            audit(
+                AuditAction.TENANT_CREATED,
+                actor=actor,
+                object=(ObjectType.TENANT, tenant.pk),
+                tenant=tenant.pk,
+                operation=run.pk,
+                request=as_uuid(request_id),
+            )
+            return run
+    except IntegrityError:
+        # Somebody was first: the same request through another door, or another tenant of this name.
+        if (known := repeated(actor, key)) is not None:
+            return same_wish(known, wish)
+        if (other := clash(wish)) is not None:
+            raise exists(other, wish) from None
+        raise
 
 
 def retry_onboarding(*, tenant: Tenant, reason: str, actor: Actor, key: str, request_id: str = "") -> Run:
-    """A new onboarding of a tenant whose first one failed. Raises StateConflict, NoCapacity, OperationInProgress."""
+    """A new onboarding of a tenant whose former one failed. Raises StateConflict, NoCapacity, OperationInProgress."""
+    if (known := repeated(actor, key)) is not None:
+        return same_target(known, tenant)
+    need(reason)
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update().select_related("plan").get(pk=tenant.pk)
+        allow("retry", tenant)
+        tenant.to(TenantState.PROVISIONING)
+        Tenant.objects.filter(pk=tenant.pk).update(incarnation=uuid4())
+        tenant.refresh_from_db()
+        reserve(tenant, tenant.plan.tier)
+        return start_onboarding(tenant, actor=actor, key=key, request_id=request_id, reason=reason)
 
 
-def update_tenant(*, tenant: Tenant, changes: Mapping[str, Any], if_version: int | None, actor: Actor, request_id: str = "") -> Tenant:
-    """Change name, plan (by name), labels or deletion_protection. Raises VersionMismatch, InvalidWish, UnsupportedTarget."""
+def update_tenant(
+    *,
+    tenant: Tenant,
+    changes: Mapping[str, Any],
+    if_version: int | None,
+    actor: Actor,
+    request_id: str = "",
+) -> Tenant:
+    """Change `name`, `plan` (by name), `labels` or `deletion_protection`; another plan moves nothing by itself.
+
+    Raises VersionMismatch when `if_version` (None: any) is not the tenant's, InvalidWish.
+    """
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
+        if if_version not in {None, tenant.version}:
+            raise VersionMismatch(f"Tenant {tenant.slug} is at version {tenant.version}.", version=tenant.version)
+        fields = checked_changes(tenant, changes)
+        Tenant.objects.filter(pk=tenant.pk).update(**fields, version=F("version") + 1, updated_at=Now())
+        events.record(EventType.TENANT_UPDATED, tenant_id=tenant.pk, data={"fields": sorted(fields)})
+        audit(
+            AuditAction.TENANT_UPDATED,
+            actor=actor,
+            object=(ObjectType.TENANT, tenant.pk),
+            tenant=tenant.pk,
+            request=as_uuid(request_id),
+        )
+        tenant.refresh_from_db()
+        return tenant
 
 
 def actions_of_tenant(tenant: Tenant) -> list[str]:
-    """The verbs that its state allows now: `retry`, `rotate_credentials`, …"""
+    """The verbs that its state allows now; none while an operation on it is unfinished."""
+    if Run.objects.filter(lock_key=lock_of(tenant), finished_at__isnull=True).exists():
+        return []
+    return [verb for verb, states in VERBS.items() if tenant.state in states]
 
 
 def rotate_credentials(*, tenant: Tenant, reason: str, actor: Actor, key: str, request_id: str = "") -> Run:
-    """A new database password, by a workflow. Raises StateConflict, OperationInProgress."""
+    """A new database password, by a workflow. Raises StateConflict, OperationInProgress, ReasonMissing."""
+    if (known := repeated(actor, key)) is not None:
+        return same_target(known, tenant)
+    need(reason)
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
+        allow("rotate_credentials", tenant)
+        return start(
+            ROTATE_CREDENTIALS,
+            input=RotateInput(tenant_id=tenant.pk),
+            tenant_id=tenant.pk,
+            lock_key=lock_of(tenant),
+            limit_key=limit_of(tenant),
+            actor=str(actor),
+            key=key,
+            reason=reason,
+            request_id=request_id,
+        )
 
 
 def hand_out_credentials(*, tenant: Tenant, actor: Actor, request_id: str = "") -> Credentials:
-    """Database and short-lived storage credentials of an active tenant, and an audit entry. Raises StateConflict, Transient."""
+    """Database and short-lived storage credentials of an active tenant. Raises StateConflict, Transient.
+
+    The audit entry is committed before the caller sees a secret: a hand-out without a trace is what must not happen.
+    """
+    allow("credentials", tenant)
+    credentials = credentials_of(tenant)
+    with transaction.atomic():
+        audit(
+            AuditAction.CREDENTIALS_HANDED_OUT,
+            actor=actor,
+            object=(ObjectType.TENANT, tenant.pk),
+            tenant=tenant.pk,
+            request=as_uuid(request_id),
+        )
+    return credentials
 
 
 def verify_resources(*, tenant: Tenant, actor: Actor) -> list[Finding]:
-    """Observe every resource now; the findings are kept on the rows."""
+    """Observe every resource of the tenant now. What is found is kept on the rows, with the time."""
+    context = tenant.context()
+    observed = observe(context)
+    findings = [finding for found in observed.values() for finding in found]
+    with transaction.atomic():
+        keep(context, observed)
+        audit(
+            AuditAction.RESOURCE_VERIFIED,
+            actor=actor,
+            object=(ObjectType.TENANT, tenant.pk),
+            tenant=tenant.pk,
+            counts={"findings": len(findings)},
+        )
+    return findings
+
+
+def advance(*, pool: Pool) -> None:
+    """Drive what is runnable in a pool, for a while. What a wake-up calls; safe to call twice, late, or never."""
+    drive.advance(pool=pool, workflows=WORKFLOWS)
+
+
+def sweep() -> None:
+    """One pass over deadlines and unheard wake-ups; any number of copies may run."""
+    sweeping.sweep(WORKFLOWS)
+
+
+__all__ = [
+    "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OperationInProgress", "PlanChanged", "ReasonMissing",
+    "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
+    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "force_complete", "hand_out_credentials",
+    "onboard", "pause", "plan_onboard", "register_cluster", "resume", "retry", "retry_onboarding", "rotate_credentials",
+    "skip", "sweep", "undo", "update_tenant", "verify_resources",
+]  # fmt: skip

@@ -1,0 +1,7 @@
+"""The literal table of everything Tenure can do to a tenant. Old versions stay listed while a run of theirs is open."""
+
+from provisioning.engine.workflow import Workflow
+from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
+
+WORKFLOWS: dict[tuple[str, int], Workflow] = {workflow.key: workflow for workflow in (ONBOARD, ROTATE_CREDENTIALS)}

@@ -1,0 +1,131 @@
+"""What the verbs of the lifecycle share: is this a repeat, is it allowed, whose lock and limit does it take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from provisioning.engine.start import start
+from provisioning.errors import KeyReused, ReasonMissing
+from provisioning.models import Run
+from provisioning.workflows.onboard import ONBOARD, OnboardInput
+from provisioning.workflows.wishes import (
+    CheckedWish,
+    FieldError,
+    InvalidWish,
+    TenantExists,
+    TenantWish,
+    label_errors,
+    text_errors,
+)
+from tenants.audit import Actor
+from tenants.errors import StateConflict
+from tenants.models import Plan, Tenant
+from tenants.states import TenantState
+
+VERBS: dict[str, frozenset[TenantState]] = {
+    "retry": frozenset({TenantState.FAILED}),
+    "credentials": frozenset({TenantState.ACTIVE}),
+    "rotate_credentials": frozenset({TenantState.ACTIVE}),
+}
+"""Which states allow which verb on a tenant. The same table answers what may be done and refuses what may not."""
+
+
+def start_onboarding(tenant: Tenant, *, actor: Actor, key: str, request_id: str, reason: str = "") -> Run:
+    return start(
+        ONBOARD,
+        input=OnboardInput(tenant_id=tenant.pk, incarnation=tenant.incarnation, tier=tenant.plan.tier),
+        tenant_id=tenant.pk,
+        lock_key=lock_of(tenant),
+        limit_key=limit_of(tenant),
+        actor=str(actor),
+        key=key,
+        reason=reason,
+        request_id=request_id,
+    )
+
+
+def new_tenant(asked: CheckedWish) -> Tenant:
+    wish = asked.wish
+    return Tenant.objects.create(
+        slug=wish.slug,
+        name=wish.name,
+        principal=wish.principal,
+        external_ref=wish.external_ref,
+        plan=asked.plan,
+        region=asked.region,
+        labels=wish.labels,
+    )
+
+
+def repeated(actor: Actor, key: str) -> Run | None:
+    """The run that this request started before, if it is a repeat."""
+    return Run.objects.select_related("tenant").filter(actor=str(actor), key=key).first()
+
+
+def same_wish(run: Run, wish: TenantWish) -> Run:
+    tenant = run.tenant
+    if (
+        run.workflow != ONBOARD.name
+        or tenant is None
+        or (tenant.slug, tenant.external_ref, tenant.principal) != (wish.slug, wish.external_ref, wish.principal)
+    ):
+        raise KeyReused(f"This key started {run.public_id} before.", operation=run.public_id)
+    return run
+
+
+def same_target(run: Run, tenant: Tenant) -> Run:
+    if run.tenant_id != tenant.pk:
+        raise KeyReused(f"This key started {run.public_id} before.", operation=run.public_id)
+    return run
+
+
+def exists(other: Tenant, wish: TenantWish) -> TenantExists:
+    """The id is told only to the principal whose tenant it is."""
+    if other.principal == wish.principal:
+        return TenantExists(f"Tenant {other.slug} exists already.", tenant=other.public_id)
+    return TenantExists(f"The slug {wish.slug} is taken.")
+
+
+def allow(verb: str, tenant: Tenant) -> None:
+    if tenant.state not in VERBS[verb]:
+        allowed = " or ".join(sorted(VERBS[verb]))
+        raise StateConflict(f"Tenant {tenant.slug} is {tenant.state}; this needs {allowed}.", state=tenant.state)
+
+
+def need(reason: str) -> None:
+    if not reason.strip():
+        raise ReasonMissing
+
+
+def checked_changes(tenant: Tenant, changes: Mapping[str, Any]) -> dict[str, Any]:
+    fields = dict(changes)
+    wish = TenantWish(
+        slug=tenant.slug,
+        name=fields.get("name", tenant.name),
+        plan="",
+        principal=tenant.principal,
+        labels=fields.get("labels", {}),
+    )
+    errors = [*text_errors(wish), *label_errors(wish.labels)]
+    if "plan" in fields:
+        fields["plan"] = Plan.objects.filter(name=fields["plan"]).first()
+        if fields["plan"] is None:
+            errors.append(FieldError("plan", "UNKNOWN_PLAN", "There is no such plan. `GET /api/v1/plans` lists them."))
+    if errors:
+        raise InvalidWish(errors)
+    return fields
+
+
+def lock_of(tenant: Tenant) -> str:
+    return f"tenant:{tenant.pk}"
+
+
+def limit_of(tenant: Tenant) -> str:
+    """Work on one cluster counts against that cluster's limit."""
+    return f"cluster:{tenant.placements.select_related('cluster').get(active=True).cluster.name}"
+
+
+def as_uuid(request_id: str) -> UUID | None:
+    return UUID(request_id) if request_id else None

@@ -1,0 +1,133 @@
+"""Onboarding: from an accepted wish to a tenant whose doors are open."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
+from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
+from provisioning.errors import Permanent
+from provisioning.models import Pool, Resource, ResourceKind
+from provisioning.workflows.resources import PROVIDERS, context_of, keep, make, observe, plan_resources, remove, serious
+from tenants import events
+from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import write as audit
+from tenants.events import EventType
+from tenants.models import Placement, Tenant
+from tenants.states import TenantState, Tier
+
+ENGINE = Actor(kind="system", id="engine", name="engine")
+
+
+@dataclass(frozen=True, slots=True)
+class OnboardInput:
+    """The tenant row holds the wish; the incarnation tells this life from an earlier attempt."""
+
+    tenant_id: UUID
+    incarnation: UUID
+    tier: str
+
+
+class VerificationFailed(Permanent):
+    """What was made for the tenant is not as planned."""
+
+    code = "VERIFICATION_FAILED"
+    cure = "Read the findings on the tenant's resources, remove the cause, and retry the onboarding."
+
+
+def validate(ctx: StepContext) -> Outcome:
+    """Refuse early what cannot end well: no release to copy, or a tenant that is not waiting to be made."""
+    if (release := current_release()) is None:
+        raise NoRelease
+    tenant = Tenant.objects.get(pk=ctx.tenant_id)
+    if tenant.state != TenantState.PROVISIONING:
+        raise Permanent(f"Tenant {tenant.slug} is {tenant.state}, not provisioning.")
+    return Done({"release": release.name})
+
+
+def mark_failed(ctx: StepContext) -> Outcome:
+    """The end of an undone onboarding: only the row is left, with its slug, visible and ready for a retry."""
+    tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
+    if tenant.state == TenantState.PROVISIONING:
+        tenant.to(TenantState.FAILED)
+        events.record(EventType.TENANT_ONBOARDING_FAILED, tenant_id=tenant.pk, operation=ctx.run_id)
+        state_changed(ctx)
+    return Done()
+
+
+def reserve_placement(ctx: StepContext) -> Outcome:
+    """Accepting reserved a place; this confirms it and writes down every name before anything is made."""
+    tenant = Tenant.objects.get(pk=ctx.tenant_id)
+    placement = Placement.objects.filter(tenant=tenant, active=True).select_related("cluster").first()
+    if placement is None:
+        placement = reserve(tenant, Tier(ctx.input.tier))
+    plan_resources(tenant)
+    return Done({"cluster": placement.cluster.name, "database": placement.database, "schema": placement.schema})
+
+
+def give_placement_back(ctx: StepContext) -> Outcome:
+    """The place is free for another tenant; the row stays, as the record of where this one's rows might have been."""
+    release_placement(Tenant.objects.get(pk=ctx.tenant_id), at=timezone.now())
+    return Done()
+
+
+def verify(ctx: StepContext) -> Outcome:
+    """Look at everything that was made, through the providers' own eyes. Raises VerificationFailed."""
+    tenant = context_of(ctx)
+    observed = observe(tenant)
+    with ctx.control():
+        keep(tenant, observed)
+    if wrong := list(serious(observed)):
+        raise VerificationFailed("; ".join(f"{finding.subject}: {finding.message}" for finding in wrong))
+    return Done({"verified": len(observed), "findings": sum(len(found) for found in observed.values())})
+
+
+def activate(ctx: StepContext) -> Outcome:
+    """Open the doors: the state is the last thing that changes."""
+    tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
+    Tenant.objects.filter(pk=tenant.pk).update(release=ctx.outputs["validate"]["release"])
+    tenant.to(TenantState.ACTIVE)
+    Resource.objects.filter(tenant=tenant, state=Resource.State.PLANNED).update(state=Resource.State.READY)
+    events.record(EventType.TENANT_ACTIVATED, tenant_id=tenant.pk, operation=ctx.run_id)
+    state_changed(ctx)
+    return Done()
+
+
+def state_changed(ctx: StepContext) -> None:
+    audit(
+        AuditAction.TENANT_STATE_CHANGED,
+        actor=ENGINE,
+        object=(ObjectType.TENANT, ctx.tenant_id),
+        tenant=ctx.tenant_id,
+        operation=ctx.run_id,
+    )
+
+
+def create(name: str, kind: ResourceKind, *, minutes: int = 2) -> Step:
+    """A step that makes one kind of resource, undone by removing it."""
+    return Step(name=name, do=make(kind), undo=remove(kind), timeout=timedelta(minutes=minutes))
+
+
+ONBOARD = Workflow(
+    name="onboard",
+    version=1,
+    pool=Pool.OPERATIONS,
+    input=OnboardInput,
+    steps=(
+        Step(name="validate", do=validate, undo=mark_failed, atomic=True),
+        Step(name="reserve placement", do=reserve_placement, undo=give_placement_back, atomic=True),
+        create("create data key", ResourceKind.DATA_KEY),
+        create("create database", ResourceKind.DATABASE, minutes=10),
+        create("create role", ResourceKind.ROLE),
+        create("create bucket", ResourceKind.BUCKET),
+        create("prove credentials", ResourceKind.STORAGE_CREDENTIALS),
+        create("open cache namespace", ResourceKind.CACHE),
+        create("add domain", ResourceKind.DOMAIN),
+        Step(name="verify", do=verify, changes_nothing=True, timeout=timedelta(minutes=5)),
+        Step(name="activate", do=activate, atomic=True, pivot=True),
+    ),
+)
+
+__all__ = ["ONBOARD", "PROVIDERS", "OnboardInput"]
