@@ -109,6 +109,8 @@ CACHES = {
     }
 }
 S3_ENDPOINT_URL = env.url("S3_ENDPOINT_URL", "http", "https", default="") if env.text("S3_ENDPOINT_URL", "") else None
+S3_VENDING_ACCESS_KEY_ID = env.text("S3_VENDING_ACCESS_KEY_ID", "")  # may only vend; empty: AWS_ACCESS_KEY_ID's
+S3_VENDING_SECRET_ACCESS_KEY = env.text("S3_VENDING_SECRET_ACCESS_KEY", "")
 S3_VENDING_ROLE_ARN = env.text("S3_VENDING_ROLE_ARN", "")  # AWS: AssumeRole instead of GetFederationToken
 
 # --- keys ----------------------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ class Secret(models.Model):
 
     def open(self) -> str:
         """The secret itself. Raises a tenants.isolation.crypto.SealError that says the cure."""
-        return unseal(self.sealed, purpose=f"secret.{self.kind}", owner=str(self.tenant_id)).decode()
+        return unseal(bytes(self.sealed), purpose=f"secret.{self.kind}", owner=str(self.tenant_id)).decode()
 
     def replace(self, value: str) -> Secret:
         """Put a new version in place of this one by compare-and-set. Raises StateConflict if somebody was first."""

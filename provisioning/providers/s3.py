@@ -1,0 +1,144 @@
+"""Clients of the object store, and the one place where its answers become our two kinds of error.
+
+Region and the administering identity come from AWS's own variables; S3_ENDPOINT_URL names a store other than AWS.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+from django.conf import settings
+
+from provisioning.errors import Permanent, Transient
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sts import STSClient
+
+DEFAULT_REGION = "us-east-1"  # what S3 itself assumes
+NOT_FOUND = frozenset({"NoSuchBucket", "NotFound", "404"})
+NOT_IMPLEMENTED = frozenset({"NotImplemented", "MethodNotAllowed", "501"})
+REFUSED = frozenset({"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+BUSY = frozenset(
+    {"BucketNotEmpty", "OperationAborted", "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"}
+)
+SERVER_ERROR = 500
+
+
+class StoreUnreachable(Transient):
+    """The object store did not answer, or answered that it is busy."""
+
+    code = "OBJECT_STORE_UNREACHABLE"
+
+
+class StoreRefused(Permanent):
+    """The object store refused the call."""
+
+    code = "OBJECT_STORE_REFUSED"
+    cure = "Check AWS_ACCESS_KEY_ID and the policies of that identity, then retry."
+
+
+class BucketMissing(Permanent):
+    """There is no such bucket."""
+
+    code = "BUCKET_MISSING"
+    cure = "Run the onboarding step that makes it again."
+
+
+class NotOffered(Permanent):
+    """The object store does not implement the call."""
+
+    code = "OBJECT_STORE_NOT_OFFERED"
+    cure = "Use a store that has it, or accept what `verify` says about it."
+
+
+@contextmanager
+def s3_errors(doing: str, bucket: str) -> Iterator[None]:
+    """Translate what the store or the network says while `doing` something to `bucket`.
+
+    A timeout, a broken connection, 5xx or throttling is StoreUnreachable, or silence would count as an answer; a
+    refusal is StoreRefused. A wrong argument is our own mistake and passes through.
+    """
+    try:
+        yield
+    except (ParamValidationError, Permanent, Transient):
+        raise
+    except NoCredentialsError as error:
+        raise StoreRefused("No credentials for the object store are set.") from error
+    except BotoCoreError as error:
+        raise StoreUnreachable(f"No answer from the object store while it should {doing} {bucket}.") from error
+    except ClientError as error:
+        raise _translated(error, doing, bucket) from error
+
+
+def _translated(error: ClientError, doing: str, bucket: str) -> Permanent | Transient:
+    code = error_code(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in NOT_FOUND:
+        return BucketMissing(f"Bucket {bucket} does not exist.", bucket=bucket)
+    if code in NOT_IMPLEMENTED:
+        return NotOffered(f"The object store cannot {doing} {bucket}.", vendor_code=code)
+    if code in BUSY or status >= SERVER_ERROR:
+        return StoreUnreachable(f"The object store answered {code} when asked to {doing} {bucket}.", vendor_code=code)
+    cure = "" if code in REFUSED else "Read the store's answer in its own manual, remove the cause, then retry."
+    return StoreRefused(
+        f"The object store answered {code} when asked to {doing} {bucket}.", cure=cure, vendor_code=code
+    )
+
+
+def error_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def speaks_tls() -> bool:
+    """Whether the store is reached over HTTPS. AWS, which needs no S3_ENDPOINT_URL, always is."""
+    return urlsplit(settings.S3_ENDPOINT_URL or "https:").scheme == "https"
+
+
+def is_loopback() -> bool:
+    return urlsplit(settings.S3_ENDPOINT_URL or "").hostname in {"127.0.0.1", "localhost", "::1"}
+
+
+def region() -> str:
+    return Session().region_name or DEFAULT_REGION
+
+
+def s3_client() -> "S3Client":
+    """As the identity that administers buckets."""
+    client: S3Client = _client("s3", settings.S3_ENDPOINT_URL, "", "", os.getpid())
+    return client
+
+
+def s3_client_as(access_key_id: str, secret_access_key: str, session_token: str) -> "S3Client":
+    """As the holder of vended credentials. Not cached: they are few, and gone in minutes."""
+    client: S3Client = Session(access_key_id, secret_access_key, session_token).client("s3", **_options("s3"))
+    return client
+
+
+def sts_client() -> "STSClient":
+    """As the identity that vends; the administering one where none of its own is set. Only credentials.py uses it."""
+    identity = (settings.S3_VENDING_ACCESS_KEY_ID, settings.S3_VENDING_SECRET_ACCESS_KEY)
+    client: STSClient = _client("sts", settings.S3_ENDPOINT_URL, *identity, os.getpid())
+    return client
+
+
+@lru_cache(maxsize=8)
+def _client(service: str, _endpoint: str | None, access_key_id: str, secret_access_key: str, _process: int) -> Any:
+    """Clients are safe to share among threads, but not across a fork: hence the process in the key."""
+    session = Session(access_key_id or None, secret_access_key or None)
+    return session.client(service, **_options(service))  # type: ignore[call-overload]  # two literals, as a variable
+
+
+def _options(service: str) -> dict[str, Any]:
+    """Short timeouts and no retries of its own: the engine retries, and shows that it does."""
+    config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+    if service == "s3":  # a store of one's own is one host name, not one per bucket
+        style: Any = {"addressing_style": "path" if settings.S3_ENDPOINT_URL else "auto"}
+        config = config.merge(Config(signature_version="s3v4", s3=style))
+    return {"endpoint_url": settings.S3_ENDPOINT_URL, "region_name": region(), "config": config}
