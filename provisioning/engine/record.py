@@ -55,7 +55,7 @@ def started(run: Run, workflow: Workflow, *, give_back: bool) -> RunStep | None:
         state=StepState.STARTED,
         fence=run.fence,
         started_at=Coalesce(F("started_at"), Now()),
-        crashes=F("crashes") + (row.state == StepState.STARTED),  # nobody said how that one ended
+        crashes=F("crashes") + int(row.state == StepState.STARTED),  # nobody said how that one ended
     )
     return row
 
@@ -183,14 +183,14 @@ def turn_back(run: Run, workflow: Workflow) -> None:
 def pause(run: Run, row: RunStep) -> None:
     """Stop at this boundary. The step keeps its cursor; its deadline starts afresh when the run is resumed."""
     if row.state in (StepState.STARTED, StepState.WAITING):
-        _write(row, state=StepState.PENDING, crashes=F("crashes") + (row.state == StepState.STARTED))
+        _write(row, state=StepState.PENDING, crashes=F("crashes") + int(row.state == StepState.STARTED))
     fenced(run, **FREED, state=RunState.PAUSED, control=None, deadline_at=Now() + PAUSED_FOR)
 
 
 def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> None:
     """Stop for a person. The error says why; the exits are in control.py."""
     cause = cause_of(run) if run.direction == Direction.UNDO else None
-    _write(row, state=StepState.FAILED, crashes=F("crashes") + (failed.code == "WORKER_DIED"))
+    _write(row, state=StepState.FAILED, crashes=F("crashes") + int(failed.code == "WORKER_DIED"))
     write_event(run, EventKind.PARKED, detail=f"{failed.code}: {failed.detail}")
     fenced(
         run,
