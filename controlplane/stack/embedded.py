@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,8 +32,9 @@ class Stack:
     folder: Path
     ports: Ports
     credentials: Credentials
-    programs: dict[str, Program]
-    parts: dict[str, Child]
+    durable: bool = True
+    programs: dict[str, Program] = field(default_factory=dict)
+    parts: dict[str, Child] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,9 +59,9 @@ class Stack:
         self.parts[name].wait_until_ready()
 
     def stop(self) -> None:
-        """End all parts. May be called again."""
+        """End all parts, in order where the data is to last and at once where it is not. May be called again."""
         for name in list(self.parts):
-            self.end(name)
+            self.end(name, by=None if self.durable else self.programs[name].orphaned_with)
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +80,7 @@ def start(folder: Path, *, ports: Ports | None = None, durable: bool = True) -> 
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    stack = Stack(folder, ports or free_ports(), load_or_make(folder), {}, {})
+    stack = Stack(folder, ports or free_ports(), load_or_make(folder), durable)
     try:
         for name, build in SERVERS.items():
             stack.programs[name] = build(folder, stack.ports, stack.credentials, durable)

@@ -14,7 +14,7 @@ import psutil
 from controlplane.stack.credentials import Credentials
 from controlplane.stack.errors import StackError
 from controlplane.stack.files import let_others_pass, write_private
-from controlplane.stack.ports import HOST, Ports
+from controlplane.stack.ports import HOST, Ports, answers
 from controlplane.stack.process import Program
 
 # PostgreSQL refuses to run as root. An account of our own, or it would share files with a PostgreSQL of the system.
@@ -33,8 +33,9 @@ SETTINGS = {
     "log_min_error_statement": "panic",  # statements and details hold tenants' data
     "log_error_verbosity": "terse",
 }
-# For tests and benchmarks whose data nobody needs after a power cut.
-THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For tests and benchmarks whose data nobody needs after a power cut. Commits still survive the death of the server:
+# with synchronous_commit off, those of the last 0.6 s would not.
+THROW_AWAY = {"fsync": "off", "full_page_writes": "off"}
 
 EXPLAIN = {
     "No space left on device": "The disk is full. Free some space and start again; no data is lost.",
@@ -60,7 +61,6 @@ def postgres(folder: Path, ports: Ports, credentials: Credentials, *, durable: b
     user = _account(folder)
     if not data.exists():
         _make_data(data, credentials.postgres, user=user, durable=durable)
-    _clear_stale_lock(data)
     settings = {**SETTINGS, "port": str(ports.postgres), **({} if durable else THROW_AWAY)}
     options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
     return Program(
@@ -72,7 +72,8 @@ def postgres(folder: Path, ports: Ports, credentials: Credentials, *, durable: b
         stop_with=signal.SIGINT,  # "fast": open transactions are rolled back, then a checkpoint
         grace_s=30,
         orphaned_with=signal.SIGQUIT,  # "immediate": the next start recovers from the log
-        ready=lambda: _is_ready(data),
+        prepare=lambda: _clear_remains(data),
+        ready=lambda: _says_ready(data) and answers(ports.postgres),  # the lock of a killed server says so still
         explain=EXPLAIN,
     )
 
@@ -138,33 +139,45 @@ def _make_data(data: Path, password: str, *, user: str | None, durable: bool) ->
     draft.rename(data)
 
 
-def _clear_stale_lock(data: Path) -> None:
-    """Remove a lock file whose server is gone, and end a server that outlived its supervisor.
+def _clear_remains(data: Path) -> None:
+    """End a server that outlived its supervisor, and what outlived a killed server: its lock file and its sessions.
 
-    PostgreSQL itself only asks whether any process has the recorded number, which after a restart of the machine
-    or container may be anybody's.
+    PostgreSQL itself only asks whether any process has the number in the lock file, which after a restart of the
+    machine or container may be anybody's, and refuses to start while a session of a killed server still runs.
     """
-    lock = data / "postmaster.pid"
-    if not lock.exists():
-        return
-    try:
-        server = psutil.Process(int(lock.read_text().splitlines()[0]))
-        ours = str(data) in server.cmdline()
-    except (psutil.NoSuchProcess, IndexError, ValueError):  # gone, or a lock that a full disk left empty
-        ours = False
-    if not ours:
-        lock.unlink(missing_ok=True)
-        return
-    server.send_signal(signal.SIGINT)
-    try:
-        server.wait(30)
-    except psutil.TimeoutExpired as error:
-        raise StackError(
-            f"PostgreSQL {server.pid} of an earlier start does not end. End it and start again."
-        ) from error
+    if (server := _server_of(data)) is not None:
+        server.send_signal(signal.SIGINT)
+        _wait_for([server])
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    if sessions := [each for each in psutil.process_iter() if _works_in(each, data)]:
+        for session in sessions:
+            with suppress(psutil.NoSuchProcess):
+                session.kill()
+        _wait_for(sessions)
 
 
-def _is_ready(data: Path) -> bool:
+def _server_of(data: Path) -> psutil.Process | None:
+    try:
+        server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+        return server if str(data) in server.cmdline() else None
+    except (FileNotFoundError, psutil.NoSuchProcess, IndexError, ValueError):  # a full disk leaves an empty lock file
+        return None
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    try:
+        return process.name() == "postgres" and process.cwd() == str(data)
+    except psutil.Error:
+        return False
+
+
+def _wait_for(processes: list[psutil.Process]) -> None:
+    _gone, alive = psutil.wait_procs(processes, timeout=30)
+    if left := [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]:
+        raise StackError(f"PostgreSQL {left[0].pid} of an earlier start does not end. End it and start again.")
+
+
+def _says_ready(data: Path) -> bool:
     """The server writes its state into the last line of its lock file."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()

@@ -22,6 +22,10 @@ def always_ready() -> bool:
     return True
 
 
+def nothing_to_prepare() -> None:
+    return
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """What to run, how to tell that it is ready, and how to end it. Times are in seconds."""
@@ -35,6 +39,7 @@ class Program:
     grace_s: float = 10.0
     # Sent by the kernel when the starting process dies, however it dies, so that no server outlives its supervisor.
     orphaned_with: signal.Signals = signal.SIGKILL
+    prepare: Callable[[], None] = nothing_to_prepare  # before every start, also after a crash
     ready: Callable[[], bool] = always_ready
     ready_within_s: float = 30.0
     # Turns the program's last words into a message with a cure, where the program's own are not enough.
@@ -104,6 +109,7 @@ def start(program: Program, *, output: Path | int, errors: int = subprocess.STDO
 
     `output` is a log file, which is appended to, or what `subprocess.Popen` accepts; errors go there too, unless said.
     """
+    program.prepare()
     log = output if isinstance(output, Path) else None
     stream = output.open("ab") if isinstance(output, Path) else output
     try:

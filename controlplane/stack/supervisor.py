@@ -62,9 +62,13 @@ class Supervisor:
         """Return never, unless by KeyboardInterrupt. Raises StackError if a program keeps ending."""
         while True:
             time.sleep(WATCH_S)
-            for child in list(self.children.values()):
-                if not child.alive:
-                    self._restart(child)
+            self.look()
+
+    def look(self) -> None:
+        """Start again whatever ended. Raises StackError if it keeps ending."""
+        for child in list(self.children.values()):
+            if not child.alive:
+                self._restart(child)
 
     def stop(self) -> None:
         """End Tenure's own processes side by side, then the servers one by one."""
