@@ -1,0 +1,28 @@
+"""Create tenants the way django-tenants does, and say how long each took: `python -m benchmarks.peer.creating N PREFIX`.
+
+Prints one line of JSON: the seconds of each. With PEER_BASE set it clones that schema, else it migrates.
+"""
+
+import json
+import sys
+import time
+
+import django
+from django.core.management import call_command
+
+
+def main(count: int, prefix: str) -> None:
+    django.setup()
+    from benchmarks.peer.models import Customer  # after setup
+
+    call_command("migrate_schemas", shared=True, verbosity=0)
+    seconds = []
+    for number in range(count):
+        before = time.perf_counter()
+        Customer(schema_name=f"{prefix}{number}", name=f"{prefix}{number}").save(verbosity=0)
+        seconds.append(time.perf_counter() - before)
+    sys.stdout.write(json.dumps(seconds) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
