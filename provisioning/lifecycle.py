@@ -211,7 +211,7 @@ def rotate_credentials(*, tenant: Tenant, reason: str, actor: Actor, key: str, r
             tenant_id=tenant.pk,
             lock_key=lock_of(tenant),
             limit_key=limit_of(tenant),
-            actor=str(actor),
+            actor=actor,
             key=key,
             reason=reason,
             request_id=request_id,

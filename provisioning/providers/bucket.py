@@ -103,7 +103,7 @@ class Bucket:
             client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=PUBLIC_ACCESS)
         if speaks_tls():
             with s3_errors("deny plain HTTP to", bucket):
-                client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_policy(bucket)))
+                client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy_of(bucket)))
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         """Severity INFO says what this store cannot do; everything above INFO is a fault of the bucket."""
@@ -190,7 +190,7 @@ def _tag_set(tenant: TenantContext) -> list[Any]:
     ]
 
 
-def _policy(bucket: str) -> dict[str, Any]:
+def policy_of(bucket: str) -> dict[str, Any]:
     """AWS, "Security best practices for Amazon S3": deny where aws:SecureTransport is false."""
     return {
         "Version": "2012-10-17",
@@ -255,7 +255,7 @@ def _verified_transport(bucket: str, hint: str) -> Iterator[Finding]:
         )
         return
     policy = json.loads(_or_unset(lambda: s3_client().get_bucket_policy(Bucket=bucket)["Policy"]) or "{}")
-    if _policy(bucket)["Statement"][0] not in policy.get("Statement", []):
+    if policy_of(bucket)["Statement"][0] not in policy.get("Statement", []):
         yield Finding(code, Severity.ERROR, bucket, "Plain HTTP is not denied.", hint)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from psycopg.conninfo import make_conninfo
 
+from provisioning.databases.tiers import LoginRole
 from provisioning.models import Resource, ResourceKind
-from provisioning.workflows.resources import LoginRole, StorageAccess
+from provisioning.providers import StorageCredentials, vend
 from tenants.models import Cluster, Tenant
 
 
@@ -30,25 +30,11 @@ class DatabaseCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class StorageAccessGrant:
-    """A session that reaches one bucket (or one prefix of it) until `expires_at`."""
-
-    endpoint_url: str | None
-    region: str
-    bucket: str
-    prefix: str
-    access_key_id: str
-    expires_at: datetime
-    secret_access_key: str = field(repr=False)
-    session_token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Credentials:
     """Both, for one tenant. Nothing of it may be stored or logged; `repr` keeps the secrets to itself."""
 
     database: DatabaseCredentials
-    storage: StorageAccessGrant
+    storage: StorageCredentials
 
 
 def credentials_of(tenant: Tenant) -> Credentials:
@@ -56,7 +42,7 @@ def credentials_of(tenant: Tenant) -> Credentials:
     context = tenant.context()
     cluster = Cluster.objects.get(name=context.cluster)
     role = Resource.objects.of(tenant.pk, ResourceKind.ROLE)
-    vended = StorageAccess().vend(context, Resource.objects.of(tenant.pk, ResourceKind.STORAGE_CREDENTIALS).handle)
+    vended = vend(context, Resource.objects.of(tenant.pk, ResourceKind.STORAGE_CREDENTIALS).handle)
     return Credentials(
         database=DatabaseCredentials(
             host=cluster.public_host,

@@ -8,7 +8,7 @@ from django.utils import timezone
 from provisioning.databases.tiers import LoginRole, TenantDatabase
 from provisioning.engine.workflow import Body, Done, Outcome, StepContext
 from provisioning.models import Provider, Resource, ResourceKind
-from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageAccess
+from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageCredentialsProvider
 from tenants.context import TenantContext
 from tenants.findings import Finding
 from tenants.models import Tenant
@@ -18,7 +18,7 @@ PROVIDERS: dict[ResourceKind, Provider] = {
     ResourceKind.DATABASE: TenantDatabase(),
     ResourceKind.ROLE: LoginRole(),
     ResourceKind.BUCKET: Bucket(),
-    ResourceKind.STORAGE_CREDENTIALS: StorageAccess(),
+    ResourceKind.STORAGE_CREDENTIALS: StorageCredentialsProvider(),
     ResourceKind.CACHE: CacheNamespace(),
     ResourceKind.DOMAIN: HostName(),
 }
