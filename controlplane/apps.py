@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class ControlplaneConfig(AppConfig):
     name = "controlplane"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Hang the publisher into the engine's bell: the engine itself knows no broker."""
+        from controlplane.bell import Bell
+        from provisioning.engine import bell
+
+        bell.ring = Bell().ring

@@ -61,7 +61,7 @@ def new_tenant(asked: CheckedWish) -> Tenant:
 
 def repeated(actor: Actor, key: str) -> Run | None:
     """The run that this request started before, if it is a repeat."""
-    return Run.objects.select_related("tenant").filter(actor=actor, key=key).first()
+    return Run.objects.select_related("tenant").filter(actor=str(actor), key=key).first()
 
 
 def same_wish(run: Run, wish: TenantWish) -> Run:
