@@ -89,7 +89,7 @@ def cache_server() -> None:
 
 def object_store() -> None:
     try:
-        _s3().list_buckets(MaxBuckets=1)
+        _s3(settings.S3_ENDPOINT_URL).list_buckets(MaxBuckets=1)
     except botocore.exceptions.ClientError as error:
         raise Missing("The object store refuses our keys: set AWS_ACCESS_KEY_ID and its secret.") from error
     except botocore.exceptions.BotoCoreError as error:
@@ -139,6 +139,6 @@ def _written_migrations() -> frozenset[tuple[str, str]]:
 
 
 @cache
-def _s3() -> S3Client:
+def _s3(endpoint: str | None) -> S3Client:
     config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1})
-    return boto3.client("s3", endpoint_url=settings.S3_ENDPOINT_URL, config=config)
+    return boto3.client("s3", endpoint_url=endpoint, config=config)

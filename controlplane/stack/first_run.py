@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.db import connections
 
 from controlplane.keys import make_key
 from controlplane.models import ApiKey, Scope
 from tenants.actions import Actor
+from tenants.isolation.grants import grant_runtime
 from tenants.models import Plan
 from tenants.states import Tier
 
@@ -30,6 +32,8 @@ def set_up(say: Callable[[str], None]) -> str:
     call_command("migrate", database="owner", verbosity=0)
     say("keyring: migrating")
     call_command("migrate", database="keyring_owner", verbosity=0)
+    for owner in ("owner", "keyring_owner"):
+        grant_runtime(connections[owner])
     if url := os.environ.get("CLUSTER_URL"):
         say("cluster: registering the embedded one" if _is_local(url) else "cluster: registering CLUSTER_URL")
         call_command("register_cluster", "embedded", url=url, region=REGION, verbosity=0)

@@ -166,7 +166,7 @@ def _server_of(data: Path) -> psutil.Process | None:
 
 def _works_in(process: psutil.Process, data: Path) -> bool:
     try:
-        return process.name() == "postgres" and process.cwd() == str(data)
+        return bool(process.name() == "postgres" and process.cwd() == str(data))
     except psutil.Error:
         return False
 
