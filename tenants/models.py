@@ -50,6 +50,7 @@ class Cluster(models.Model):
         default=4, validators=[MinValueValidator(1)], help_text="The most operations that may work on it at once."
     )
     sealed_url = models.BinaryField(help_text="The provisioning role's URL, sealed with the master key.")
+    database = models.CharField(max_length=63, help_text="The shared database, which that URL names, too.")
     public_host = models.CharField(max_length=255, help_text="Host name that applications connect to.")
     public_port = models.PositiveIntegerField(default=5432)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -152,7 +153,9 @@ class Tenant(models.Model):
 
     def context(self) -> TenantContext:
         """The plain-data form that steps, providers and seams work with. Raises Placement.DoesNotExist if unplaced."""
-        placement = self.placements.select_related("cluster").get(active=True)
+        # By name: an application's process may read these columns of a placement and its cluster, and no others.
+        columns = ("tenant", "tier", "database", "schema", "cluster__name")
+        placement = self.placements.select_related("cluster").only(*columns).get(active=True)
         return TenantContext(
             tenant_id=self.id,
             incarnation=self.incarnation,

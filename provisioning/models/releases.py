@@ -13,8 +13,10 @@ from django.db.models.functions import Now
 class Release(models.Model):
     """Recorded once from Django's own migrations, replayed everywhere.
 
-    `script` is the final shape as one replayable text in which `placeholder` stands for the schema's name; `seed` is
-    the rows that data migrations made, as COPY text per table; `fingerprint` is the hash of the shape.
+    `script` and `finish` are the final shape as replayable text in which `placeholder` stands for the schema's name:
+    the tables, and what is quicker to make once the rows are in (keys, indexes, triggers, positions of sequences).
+    `seed` is the rows that data migrations made, loaded between the two; `fingerprint` is the hash of the shape.
+    `inputs` is the hash of what it was made from, so that publishing the same again need not migrate at all.
     """
 
     class State(models.TextChoices):
@@ -28,10 +30,14 @@ class Release(models.Model):
     current = models.BooleanField(default=False, help_text="New tenants are born on it.")
     apps = models.JSONField(default=list, help_text="TENANT_APPS, in order.")
     placeholder = models.CharField(max_length=63)
+    inputs = models.CharField(max_length=64, blank=True)
     script = models.TextField(blank=True)
-    seed = models.JSONField(default=list, help_text="[{table, columns, rows, copy}] in an order that loads.")
+    seed = models.JSONField(
+        default=list, help_text="[{table, columns, rows, copy}]: rows is a count, copy is COPY text."
+    )
+    finish = models.TextField(blank=True)
     fingerprint = models.CharField(max_length=64, blank=True)
-    shape = models.JSONField(default=dict, help_text="The readable form that the fingerprint is the hash of.")
+    shape = models.JSONField(default=list, help_text="The sorted lines that the fingerprint is the hash of.")
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     published_at = models.DateTimeField(null=True, blank=True)
@@ -59,8 +65,10 @@ class RecordedMigration(models.Model):
     app = models.CharField(max_length=100)
     name = models.CharField(max_length=255)
     atomic = models.BooleanField(default=True)
+    replaces = models.JSONField(default=list, help_text="[[app, name]] of the migrations that this one squashes.")
     operations = models.JSONField(
-        default=list, help_text="[{operation, kind: schema|data, statements: [sql]}]; data runs per tenant."
+        default=list,
+        help_text="[{position, operation, description, kind: schema|data|mixed, statements: [sql]}]; data runs per tenant.",
     )
 
     class Meta:
