@@ -21,7 +21,7 @@ from controlplane.stack.running import announce, withdraw
 from controlplane.stack.supervisor import Supervisor
 from controlplane.stack.variables import Choice, check_servers, choose
 
-NEEDED_BYTES = 500 * 1024**2  # PostgreSQL's first files, its log of changes, and room to move
+NEEDED_BYTES = 256 * 1024**2  # PostgreSQL's first files, its log of changes, and room to move
 STOPPED_BY_CTRL_C = 128 + signal.SIGINT
 
 

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
@@ -20,6 +19,7 @@ from tenants.states import Tier
 OPERATOR = "ops"
 SETUP = Actor(kind="system", id="setup", name="first run")
 REGION = "local"
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 PLANS = {
     "standard": (Tier.SCHEMA, "A schema of its own in a shared database."),
     "dedicated": (Tier.DATABASE, "A database of its own."),
@@ -35,8 +35,9 @@ def set_up(say: Callable[[str], None]) -> str:
     for owner in ("owner", "keyring_owner"):
         grant_runtime(connections[owner])
     if url := os.environ.get("CLUSTER_URL"):
-        say("cluster: registering the embedded one" if _is_local(url) else "cluster: registering CLUSTER_URL")
-        call_command("register_cluster", "embedded", url=url, region=REGION, verbosity=0)
+        name = "embedded" if urlsplit(url).hostname in LOOPBACK else "main"
+        say(f"cluster {name}: checking and registering")
+        call_command("register_cluster", name, region=REGION, verbosity=0)
     make_plans()
     say("tenant application: publishing its release")
     call_command("publish_release", verbosity=0)
@@ -64,7 +65,3 @@ def first_secrets() -> str:
     if not lines:
         return ""
     return "\n".join(("Made on this first run, and shown only now:", *lines, "", ""))
-
-
-def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in settings.ALLOWED_HOSTS
