@@ -1,0 +1,260 @@
+"""Publish a release: migrate the tenant application once, and keep everything that copies of it need."""
+
+import logging
+import secrets
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import django
+import psycopg
+from django.apps import AppConfig
+from django.conf import settings
+from django.db import transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.models.functions import Now
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from provisioning.databases import ddl
+from provisioning.databases.dump import Dump, dump
+from provisioning.databases.fitness import prepare_cluster
+from provisioning.databases.layout import create_like_shared, lay_out, sole
+from provisioning.databases.recording import Progress, record
+from provisioning.databases.refusals import refuse_unsafe
+from provisioning.databases.servers import Connection, connect, run, server_errors, url_of
+from provisioning.errors import Permanent, Transient
+from provisioning.models import RecordedMigration, Release
+from tenants.actions import Actor, AuditAction, ObjectType
+from tenants.audit import write as audit
+from tenants.errors import TenureError
+from tenants.models import Cluster
+
+logger = logging.getLogger(__name__)
+
+LOCK = "tenure: publishing a release"
+INTERRUPTED = "The process that published it was ended."
+
+
+class NoOpenCluster(Permanent):
+    """There is no open cluster to migrate the blueprint on."""
+
+    code = "NO_OPEN_CLUSTER"
+    cure = "Register one with `manage.py register_cluster`, or open one in the admin."
+
+
+class AlreadyPublishing(Transient):
+    """Another process is publishing a release."""
+
+    code = "RELEASE_BEING_PUBLISHED"
+    cure = "Wait until it has ended, then publish again: if nothing is new, that changes nothing."
+
+
+class NameTaken(Permanent):
+    """A published release has this name."""
+
+    code = "RELEASE_NAME_TAKEN"
+    cure = "Choose another name, or leave it out to get one made of the date."
+
+
+def publish(name: str | None = None, *, actor: Actor, progress: Progress | None = None) -> Release:
+    """Make the tenant application as installed here the current release, and lay it out on every open cluster.
+
+    Returns the release that was current before when there is nothing new. While this runs, and if it fails, the former
+    release stays current; the failed row keeps the error. Takes as long as migrating does. Raises NoOpenCluster,
+    AlreadyPublishing, NameTaken, MigrationFailed, BlueprintRefused, NoPgDump, or a server's error.
+    """
+    cluster = Cluster.objects.filter(state=Cluster.State.OPEN).order_by("created_at", "name").first()
+    if cluster is None:
+        raise NoOpenCluster
+    prepare_cluster(cluster)
+    with server_errors(cluster.name), connect(cluster) as connection, sole(connection, LOCK, busy=AlreadyPublishing):
+        _clear_away_interrupted(connection)
+        inputs = hash_of_inputs(settings.TENANT_APPS)
+        release = Release.objects.filter(current=True, inputs=inputs).first()
+        if release is None:
+            release = _published(name, inputs, connection, cluster, progress or _in_silence, actor)
+    for each in Cluster.objects.filter(state=Cluster.State.OPEN):
+        _lay_out_if_it_answers(release, each)
+    return release
+
+
+def hash_of_inputs(tenant_apps: list[str]) -> str:
+    """What a release is made from: the apps in order, every file in their migration packages, and Django's version."""
+    digest = sha256(f"django {django.get_version()}".encode())
+    for app in tenant_apps:
+        module_name, _explicit = MigrationLoader.migrations_module(AppConfig.create(app).label)
+        digest.update(f"\n{app} {module_name}".encode())
+        for path in _files_of(module_name):
+            digest.update(f"\n{path.name} {sha256(path.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def _files_of(module_name: str | None) -> list[Path]:
+    """Python and data files of one migrations package; none if the app has no migrations."""
+    if module_name is None:
+        return []
+    try:
+        package = import_module(module_name)
+    except ModuleNotFoundError:
+        return []
+    folders = [Path(folder) for folder in package.__path__]
+    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in found if "__pycache__" not in path.parts)
+
+
+def _published(
+    name: str | None, inputs: str, connection: Connection, cluster: Cluster, progress: Progress, actor: Actor
+) -> Release:
+    """Record, dump, check, lay out on one cluster, and only then make it current."""
+    release = _begun(name, inputs)
+    with _failure_kept(release):
+        with _scratch(connection, cluster, release) as (inside, url):
+            recorded = record(url, schema=release.placeholder, tenant_apps=release.apps, progress=progress)
+            progress(len(recorded), len(recorded), "reading the schema back")
+            made = dump(inside, url, release.placeholder)
+            refuse_unsafe(inside, release.placeholder, made)
+        if (same := _same_as_current(made, recorded, release)) is not None:
+            return same
+        _keep(release, made, recorded)
+        progress(len(recorded), len(recorded), "checking a copy")
+        lay_out(release, cluster)
+        with transaction.atomic():
+            Release.objects.filter(current=True).update(current=False)
+            Release.objects.filter(pk=release.pk).update(
+                state=Release.State.PUBLISHED, current=True, published_at=Now()
+            )
+            audit(AuditAction.RELEASE_PUBLISHED, actor=actor, object=(ObjectType.RELEASE, release.pk))
+    release.refresh_from_db()
+    return release
+
+
+def _begun(name: str | None, inputs: str) -> Release:
+    """The row comes first: whatever is made afterwards is named after its id, and found by it after a crash."""
+    with transaction.atomic():
+        Release.objects.filter(name=name, state=Release.State.FAILED).delete()  # a second try under the same name
+        if name is not None and Release.objects.filter(name=name).exists():
+            raise NameTaken(f"There is a release {name} already.")
+        release_id = uuid.uuid4()
+        return Release.objects.create(
+            id=release_id,
+            name=name or _name_of_the_date(),
+            apps=list(settings.TENANT_APPS),
+            placeholder=f"bp_{secrets.token_hex(16)}",
+            inputs=inputs,
+        )
+
+
+def _name_of_the_date() -> str:
+    """2026.11.1, 2026.11.2, …: the first that is free."""
+    today = datetime.now(UTC)
+    month = f"{today.year}.{today.month}."
+    taken = set(Release.objects.filter(name__startswith=month).values_list("name", flat=True))
+    return next(name for number in range(1, len(taken) + 2) if (name := f"{month}{number}") not in taken)
+
+
+@contextmanager
+def _failure_kept(release: Release) -> Iterator[None]:
+    """An error is kept on the row. A process that is ended leaves the row as it is, for the next one to clear away."""
+    try:
+        yield
+    except (TenureError, psycopg.Error, OSError) as error:
+        Release.objects.filter(pk=release.pk).update(state=Release.State.FAILED, error=str(error)[:4_000])
+        raise
+
+
+@contextmanager
+def _scratch(connection: Connection, cluster: Cluster, release: Release) -> Iterator[tuple[Connection, str]]:
+    """A database of its own with one empty schema, gone afterwards. A connection to it, and its URL.
+
+    A database rather than a schema beside the tenants': a migration that names other schemas, installs an extension or
+    writes to `public` then meets nobody, and is found out before anything of it is copied.
+    """
+    name = _scratch_name(release)
+    create_like_shared(connection, name, owner=ddl.OWNER)
+    try:
+        with connect(cluster, database=name) as inside:
+            run(inside, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+            run(
+                inside,
+                sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(
+                    sql.Identifier(release.placeholder), sql.Identifier(ddl.OWNER)
+                ),
+            )
+            yield inside, make_conninfo(url_of(cluster), dbname=name)
+    finally:
+        if not connection.closed:
+            run(connection, ddl.drop_database(name))
+
+
+def _scratch_name(release: Release) -> str:
+    return f"blueprint_{release.id.hex}"
+
+
+def _same_as_current(made: Dump, recorded: list[dict[str, Any]], release: Release) -> Release | None:
+    """The current release, if all that this one would bring is other comments in its migrations; its row goes again."""
+    current = Release.objects.filter(current=True).first()
+    if current is None or (current.fingerprint, current.apps) != (made.fingerprint, release.apps):
+        return None
+    before = [
+        {field: migration[field] for field in ("app", "name", "atomic", "replaces", "operations")}
+        for migration in current.migrations.order_by("position").values()
+    ]
+    # The names of the blueprints' schemas stand in few statements, but they do.
+    texts = [
+        str(each).replace(placeholder, "~")
+        for each, placeholder in (
+            ((before, _rows_of_data(current.seed)), current.placeholder),
+            ((recorded, _rows_of_data(made.seed)), release.placeholder),
+        )
+    ]
+    if texts[0] != texts[1]:
+        return None
+    Release.objects.filter(pk=current.pk).update(inputs=release.inputs)
+    release.delete()
+    return current
+
+
+def _rows_of_data(seed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without Django's own record of migrations, which holds the time of day."""
+    return [table for table in seed if table["table"] != "django_migrations"]
+
+
+def _keep(release: Release, made: Dump, recorded: list[dict[str, Any]]) -> None:
+    with transaction.atomic():
+        Release.objects.filter(pk=release.pk).update(**asdict(made))
+        RecordedMigration.objects.bulk_create(
+            RecordedMigration(release=release, position=position, **migration)
+            for position, migration in enumerate(recorded)
+        )
+    release.refresh_from_db()
+
+
+def _clear_away_interrupted(connection: Connection) -> None:
+    """We hold the publishers' lock, so whoever left a release unfinished is gone."""
+    Release.objects.filter(state=Release.State.PUBLISHING).update(state=Release.State.FAILED, error=INTERRUPTED)
+    there = {
+        str(name) for (name,) in run(connection, "SELECT datname FROM pg_database WHERE datname LIKE 'blueprint\\_%'")
+    }
+    for release in Release.objects.filter(state=Release.State.FAILED):
+        if (name := _scratch_name(release)) in there:
+            run(connection, ddl.drop_database(name))
+
+
+def _lay_out_if_it_answers(release: Release, cluster: Cluster) -> None:
+    """A cluster that does not answer now gets the release when the first tenant is placed on it."""
+    try:
+        prepare_cluster(cluster)
+        lay_out(release, cluster)
+    except Transient as error:
+        logger.warning("Release %s is not laid out on cluster %s yet: %s", release.name, cluster.name, error)
+
+
+def _in_silence(_done: int, _total: int, _what: str) -> None:
+    """For callers that show no progress."""

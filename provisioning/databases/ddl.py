@@ -1,0 +1,110 @@
+"""The words of our DDL: fixed names, and statements composed by `psycopg.sql`, so that no name is ever pasted into text."""
+
+from psycopg import sql
+
+OWNER = "tenure_owner"  # NOLOGIN; owns every object of every tenant
+VERIFIER = "tenure_verifier"  # NOLOGIN, BYPASSRLS, read-only; for counts and audits, reached by SET ROLE
+HOUSE = "tenure"  # the schema of our own tables in each database: the fence rows
+DEDICATED_SCHEMA = (
+    "tenure_tenant"  # the tenant's schema in a database of its own; see Note [One schema name in dedicated databases]
+)
+
+# Note [One schema name in dedicated databases]
+# CREATE DATABASE … TEMPLATE copies files and cannot rename anything, so a schema named after the tenant would cost an
+# ALTER in every copy. The name is fixed instead, and told to callers by Placement.schema. It must be a word that no
+# tenant application contains, because a fingerprint replaces the schema's name in texts; publishing checks that.
+
+TENANT_TABLE_RIGHTS = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
+TENANT_SEQUENCE_RIGHTS = sql.SQL("USAGE, SELECT")
+
+
+def prepare_database() -> sql.Composed:
+    """What each database that holds tenants needs, once: nothing for PUBLIC, the fence table, the verifier's eyes.
+
+    Default privileges make every schema and table that the owner will ever create readable to the verifier, so that a
+    copy needs no grants of its own. Safe to run again.
+    """
+    return sql.SQL(
+        """
+        REVOKE ALL ON SCHEMA public FROM PUBLIC;
+        CREATE SCHEMA IF NOT EXISTS {house};
+        CREATE TABLE IF NOT EXISTS {house}.fence (
+            tenant_id uuid PRIMARY KEY, fence bigint NOT NULL, run_id uuid NOT NULL);
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT USAGE ON SCHEMAS TO {verifier};
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON TABLES TO {verifier};
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON SEQUENCES TO {verifier};
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+        """
+    ).format(house=sql.Identifier(HOUSE), owner=sql.Identifier(OWNER), verifier=sql.Identifier(VERIFIER))
+
+
+def grant_schema(schema: str, role: str) -> sql.Composed:
+    """One role's way into one schema: what is there now, and what a later migration adds. Safe to run again."""
+    return sql.SQL(
+        """
+        GRANT USAGE ON SCHEMA {schema} TO {role};
+        GRANT {tables} ON ALL TABLES IN SCHEMA {schema} TO {role};
+        GRANT {sequences} ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
+        GRANT EXECUTE ON ALL ROUTINES IN SCHEMA {schema} TO {role};
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT {tables} ON TABLES TO {role};
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT {sequences} ON SEQUENCES TO {role};
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT EXECUTE ON ROUTINES TO {role};
+        """
+    ).format(
+        schema=sql.Identifier(schema),
+        role=sql.Identifier(role),
+        owner=sql.Identifier(OWNER),
+        tables=TENANT_TABLE_RIGHTS,
+        sequences=TENANT_SEQUENCE_RIGHTS,
+    )
+
+
+def create_database(name: str, *, template: str) -> sql.Composed:
+    """Closed to everybody until its grants are right: a copy does not inherit the grants of its template.
+
+    WAL_LOG copies page by page through the log; FILE_COPY would force two checkpoints of the whole server.
+    """
+    return sql.SQL(
+        "CREATE DATABASE {name} OWNER {owner} TEMPLATE {template} STRATEGY wal_log ALLOW_CONNECTIONS false"
+    ).format(name=sql.Identifier(name), owner=sql.Identifier(OWNER), template=sql.Identifier(template))
+
+
+def close_database(name: str) -> sql.Composed:
+    return sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+
+
+def open_to_granted(name: str) -> sql.Composed:
+    """Nobody in general, then whoever was granted it: in this order there is no moment of an open door."""
+    return sql.SQL("REVOKE ALL ON DATABASE {0} FROM PUBLIC; ALTER DATABASE {0} ALLOW_CONNECTIONS true").format(
+        sql.Identifier(name)
+    )
+
+
+def seal_template(name: str) -> sql.Composed:
+    """A template must have no sessions, or copying it fails. The mark comes last: without it, it is unfinished."""
+    return sql.SQL("ALTER DATABASE {0} ALLOW_CONNECTIONS false; ALTER DATABASE {0} IS_TEMPLATE true").format(
+        sql.Identifier(name)
+    )
+
+
+def disown(role: str) -> sql.Composed:
+    """Take a role's grants in the current database, so that it can be dropped. It owns nothing.
+
+    Only who has the role's privileges may; its creator may grant them to itself.
+    """
+    return sql.SQL("GRANT {0} TO CURRENT_USER WITH INHERIT TRUE; DROP OWNED BY {0}").format(sql.Identifier(role))
+
+
+def drop_database(name: str) -> sql.Composed:
+    return sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+
+
+def drop_schema(name: str) -> sql.Composed:
+    return sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name))
+
+
+def become_owner() -> sql.Composed:
+    """For the rest of the transaction. An empty search path makes every name that is not written out an error."""
+    return sql.SQL("SET LOCAL ROLE {}; SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off").format(
+        sql.Identifier(OWNER)
+    )

@@ -1,0 +1,58 @@
+"""How far a role reaches on a server: more than its one schema of its one database is a finding."""
+
+from collections.abc import Iterator
+
+from provisioning.databases.servers import Connection, run
+from tenants.findings import Finding, Severity
+
+_ATTRIBUTES = """
+    SELECT word FROM pg_roles, unnest(
+        ARRAY['SUPERUSER', 'CREATEDB', 'CREATEROLE', 'REPLICATION', 'BYPASSRLS', 'INHERIT', 'NOLOGIN'],
+        ARRAY[rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit, NOT rolcanlogin]
+    ) AS attribute (word, there) WHERE rolname = %s AND there
+"""
+_GROUPS = "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = to_regrole(quote_ident(%s)) ORDER BY 1"
+_DATABASES = """
+    SELECT datname::text FROM pg_database
+    WHERE datname <> %s AND datallowconn AND has_database_privilege(%s, oid, 'CONNECT') ORDER BY 1
+"""
+_RIGHTS_HERE = """
+    SELECT word FROM unnest(ARRAY['TEMP', 'CREATE']) AS word WHERE has_database_privilege(%s, current_database(), word)
+"""
+_SCHEMAS = """
+    SELECT nspname::text FROM pg_namespace
+    WHERE nspname NOT IN (%s, 'pg_catalog', 'information_schema') AND has_schema_privilege(%s, oid, 'USAGE, CREATE')
+    ORDER BY 1
+"""
+
+
+def too_mighty(connection: Connection, role: str) -> Iterator[Finding]:
+    """Attributes a tenant's role may not have, and roles it is a member of."""
+    for (word,) in run(connection, _ATTRIBUTES, role):
+        yield finding("ROLE_TOO_MIGHTY", role, f"The role is {word}.")
+    for (group,) in run(connection, _GROUPS, role):
+        yield finding("ROLE_IS_MEMBER", role, f"The role is a member of {group}.")
+
+
+def other_databases(connection: Connection, role: str, own: str) -> Iterator[Finding]:
+    """Databases of the server it may connect to beside its own."""
+    for (database,) in run(connection, _DATABASES, own, role):
+        yield finding("ROLE_REACHES_DATABASE", role, f"The role may connect to the database {database}.")
+
+
+def other_schemas(connection: Connection, role: str, own: str) -> Iterator[Finding]:
+    """In the database we are connected to: schemas it may use beside its own, and rights on the database itself."""
+    for (word,) in run(connection, _RIGHTS_HERE, role):
+        yield finding("ROLE_TOO_MIGHTY", role, f"The role has {word} on its database.")
+    for (schema,) in run(connection, _SCHEMAS, own, role):
+        yield finding("ROLE_REACHES_SCHEMA", role, f"The role may use the schema {schema}.")
+
+
+def finding(code: str, role: str, message: str, *, severity: Severity = Severity.CRITICAL) -> Finding:
+    return Finding(
+        code=code,
+        severity=severity,
+        subject=role,
+        message=message,
+        hint="Find out who changed it; retrying the operation that makes the role puts attributes and settings right.",
+    )

@@ -1,0 +1,92 @@
+"""Start the recorder in a process of its own and collect what it tells. See recorder.py for why it is one."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from psycopg.conninfo import conninfo_to_dict
+
+import provisioning
+from provisioning.databases.ddl import OWNER
+from provisioning.databases.recorder import Job
+from provisioning.errors import Permanent
+
+Progress = Callable[[int, int, str], None]
+"""Called with steps done, steps in all, and what is being done now."""
+
+
+class MigrationFailed(Permanent):
+    """A migration of the tenant application failed on an empty database."""
+
+    code = "RELEASE_MIGRATION_FAILED"
+    cure = "Correct the migration, check it with `manage.py migrate` on an empty database, and publish again."
+
+
+def record(url: str, *, schema: str, tenant_apps: list[str], progress: Progress) -> list[dict[str, Any]]:
+    """Migrate `tenant_apps` into the empty `schema` of the database in `url`, as the owner role.
+
+    Returns a dict per migration, in order: app, name, atomic, replaces, operations (see RecordedMigration).
+    Raises MigrationFailed, which names the migration.
+    """
+    job = Job(
+        settings_module=os.environ["DJANGO_SETTINGS_MODULE"],
+        installed_apps=[*settings.INSTALLED_APPS, *(app for app in tenant_apps if app not in settings.INSTALLED_APPS)],
+        tenant_apps=tenant_apps,
+        database=_database(url),
+        schema=schema,
+        role=OWNER,
+    )
+    migrations: list[dict[str, Any]] = []
+    at = "starting Django"
+    with tempfile.TemporaryFile("w+") as complaints:
+        with _started(complaints) as process:
+            assert process.stdin is not None  # noqa: S101  for the type checker: both are pipes
+            assert process.stdout is not None  # noqa: S101
+            process.stdin.write(json.dumps(asdict(job)))  # not an argument: it holds the password
+            process.stdin.close()
+            for line in process.stdout:
+                event = json.loads(line)
+                if event.pop("event") == "migrated":
+                    migrations.append(event)
+                elif "migration" in event:
+                    at = event["migration"]
+                    progress(event["done"], event["total"], at)
+        if process.returncode != 0:
+            complaints.seek(0)
+            raise MigrationFailed(f"{at}: {_last_line(complaints.read())}", migration=at)
+    return migrations
+
+
+def _started(complaints: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        (sys.executable, "-m", "provisioning.databases.recorder"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        text=True,
+        cwd=Path(provisioning.__file__).parent.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+
+
+def _database(url: str) -> dict[str, Any]:
+    """The parts of a Django DATABASES entry."""
+    parts = conninfo_to_dict(url)
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    entry: dict[str, Any] = {name: str(parts.pop(part, None) or "") for name, part in names.items()}
+    parts.pop("options", None)
+    return {**entry, "OPTIONS": parts}
+
+
+def _last_line(text: str) -> str:
+    """The error itself: a traceback ends with it. PostgreSQL's DETAIL lines after it are left out, they quote rows."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("DETAIL:", "LINE ", "^", "CONTEXT:", "HINT:"))]
+    return said[-1] if said else "the process ended without a word"

@@ -1,0 +1,40 @@
+"""Which release a tenant is born on, and which one its rows are on."""
+
+from functools import lru_cache
+from uuid import UUID
+
+from provisioning.errors import Permanent
+from provisioning.models import Handle, Release
+from tenants.context import TenantContext
+from tenants.models import Tenant
+
+
+class NoRelease(Permanent):
+    """No release of the tenant application has been published."""
+
+    code = "NO_RELEASE"
+    cure = "Run `manage.py publish_release`."
+
+
+def current_release() -> Release | None:
+    """The release that new tenants are born on."""
+    return Release.objects.filter(current=True).first()
+
+
+def release_named(name: str) -> Release:
+    """A published release, kept in memory: its scripts never change. Raises NoRelease."""
+    found = Release.objects.filter(name=name, state=Release.State.PUBLISHED).values_list("pk", flat=True).first()
+    if found is None:
+        raise NoRelease(f"There is no published release {name!r}.")
+    return _kept(found)
+
+
+def release_of(tenant: TenantContext, handle: Handle) -> Release:
+    """The release a tenant's rows are on; until it is active, the one it is being made of."""
+    named = Tenant.objects.filter(pk=tenant.tenant_id).values_list("release", flat=True).first()
+    return release_named(named or handle["release"])
+
+
+@lru_cache(maxsize=4)  # each holds some hundred kilobytes of script
+def _kept(pk: UUID) -> Release:
+    return Release.objects.get(pk=pk)

@@ -1,0 +1,95 @@
+"""Connections to the clusters, and the one place where PostgreSQL's errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from provisioning.errors import Permanent, Transient
+from tenants.isolation.crypto import seal, unseal
+from tenants.models import Cluster
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+PURPOSE = "cluster"
+SESSION = {
+    "connect_timeout": 5,  # seconds; a server that takes longer counts as away
+    "tcp_user_timeout": 20_000,  # ms; a cut cable is noticed while a statement runs, not hours later
+    "application_name": "tenure",
+}
+# An unqualified name must never be found in somebody's schema. Names are compared in text, so the form is fixed too.
+OPTIONS = "-c search_path=pg_catalog -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres"
+
+
+class ServerUnavailable(Transient):
+    """A database server does not answer, is out of room, or gave the work up."""
+
+    code = "DATABASE_UNAVAILABLE"
+    cure = "It is tried again by itself. If it lasts, look at the cluster's server and its log."
+
+
+class ServerRefused(Permanent):
+    """A database server refused a statement."""
+
+    code = "DATABASE_REFUSED"
+    cure = "Read the server's message. Where rights are missing, run `manage.py register_cluster` to see which."
+
+
+def sealed_url(url: str, cluster: Cluster) -> bytes:
+    """The provisioning role's URL as `Cluster.sealed_url` keeps it."""
+    return seal(url.encode(), purpose=PURPOSE, owner=str(cluster.id))
+
+
+def url_of(cluster: Cluster) -> str:
+    """The provisioning role's URL. It names the shared database. Raises SealError when the master key does not fit."""
+    return unseal(cluster.sealed_url, purpose=PURPOSE, owner=str(cluster.id)).decode()
+
+
+def shared_database(cluster: Cluster) -> str:
+    """The database that holds the schema-tier tenants and the fence rows of a cluster."""
+    return str(conninfo_to_dict(url_of(cluster))["dbname"])
+
+
+def connect(cluster: Cluster, *, database: str | None = None, application: str = "tenure") -> Connection:
+    """As the provisioning role, in autocommit; to the shared database unless another is named. ServerUnavailable."""
+    return open_url(url_of(cluster), subject=cluster.name, dbname=database, application_name=application)
+
+
+def open_url(url: str, *, subject: str, **overrides: str | int | None) -> Connection:
+    """Connect with our session rules. `subject` is the cluster's name in errors; the URL is never shown."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    conninfo = make_conninfo(url, **{**SESSION, "options": OPTIONS, **given})
+    with server_errors(subject):
+        # Statements are prepared by nobody: each is sent once, and a pooler in between would lose them.
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+@contextmanager
+def server_errors(subject: str) -> Iterator[None]:
+    """Turn what psycopg raises inside into ServerUnavailable or ServerRefused. `subject` names the cluster or tenant.
+
+    OperationalError holds everything that may pass: lost connections, restarts, lock timeouts, deadlocks, full disks,
+    too many connections (PostgreSQL 18, "Appendix A. PostgreSQL Error Codes"). Details are left out: they quote rows.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise ServerUnavailable(f"{subject}: {_message(error)}", sqlstate=error.sqlstate or "") from error
+    except psycopg.Error as error:
+        raise ServerRefused(f"{subject}: {_message(error)}", sqlstate=error.sqlstate or "") from error
+
+
+def _message(error: psycopg.Error) -> str:
+    return error.diag.message_primary or " ".join(str(error).split())
+
+
+def run(connection: Connection, statement: sql.Composable | str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Run one statement, or several in one round trip when there are no parameters. Rows of the last one, if any."""
+    text = sql.SQL(cast(LiteralString, statement)) if isinstance(statement, str) else statement
+    cursor = connection.execute(text, parameters or None)
+    while cursor.nextset():
+        pass
+    return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,181 @@
+"""A tenant's schema, seen from inside whichever database it is in: what is wrong with it, how many rows, and their end."""
+
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+
+from psycopg import sql
+
+from provisioning.databases import ddl
+from provisioning.databases.fingerprint import difference, fingerprint, shape
+from provisioning.databases.servers import Connection, run
+from provisioning.models import Release
+from tenants.findings import Finding, Severity
+
+SAID = 5  # lines of a difference that a finding quotes; the whole is one command away
+
+# Everything in the schema that has an owner, and everything somebody else than owner, verifier and tenant may use.
+_OWNED_BY_OTHERS = """
+    SELECT what, who FROM (
+        SELECT 'schema ' || nspname, pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %(schema)s
+        UNION ALL
+        SELECT 'relation ' || relname, pg_get_userbyid(relowner) FROM pg_class
+        WHERE relnamespace = to_regnamespace(%(schema)s)
+        UNION ALL
+        SELECT 'function ' || proname, pg_get_userbyid(proowner) FROM pg_proc
+        WHERE pronamespace = to_regnamespace(%(schema)s)
+    ) AS owned (what, who) WHERE who <> %(owner)s ORDER BY what
+"""
+_GRANTED = """
+    SELECT what, who, rights FROM (
+        SELECT 'schema ' || nspname, pg_get_userbyid(grantee), privilege_type FROM pg_namespace,
+               aclexplode(coalesce(nspacl, acldefault('n', nspowner))) WHERE nspname = %(schema)s
+        UNION ALL
+        SELECT 'relation ' || relname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END, privilege_type
+        FROM pg_class, aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)))
+        WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+        UNION ALL
+        SELECT 'function ' || proname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END, privilege_type
+        FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
+        WHERE pronamespace = to_regnamespace(%(schema)s)
+    ) AS granted (what, who, rights) WHERE who <> ALL (ARRAY[%(owner)s, %(verifier)s])
+"""
+_ALLOWED = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "EXECUTE"})
+_UNREACHABLE = """
+    SELECT relname::text FROM pg_class
+    WHERE relnamespace = to_regnamespace(%(schema)s) AND CASE
+        WHEN relkind IN ('r', 'p') THEN NOT (has_table_privilege(%(role)s, oid, 'SELECT')
+            AND has_table_privilege(%(role)s, oid, 'INSERT') AND has_table_privilege(%(role)s, oid, 'UPDATE')
+            AND has_table_privilege(%(role)s, oid, 'DELETE'))
+        WHEN relkind = 'S' THEN NOT has_sequence_privilege(%(role)s, oid, 'USAGE')
+        ELSE false END
+    ORDER BY relname
+"""
+_TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' ORDER BY 1"
+_REFERENCES = """
+    SELECT c.relname::text, r.relname::text FROM pg_constraint k
+    JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid
+    WHERE k.contype = 'f' AND c.relnamespace = to_regnamespace(%s)
+"""
+
+
+def exists(connection: Connection, schema: str) -> bool:
+    return bool(run(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", schema))
+
+
+def owner_of(connection: Connection, schema: str) -> str:
+    """The role's name; empty when there is no such schema."""
+    rows = run(connection, "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %s", schema)
+    return str(rows[0][0]) if rows else ""
+
+
+def faults(connection: Connection, schema: str, *, role: str, release: Release) -> Iterator[Finding]:
+    """Shape, owner and grants, against the release and the rule that owner, verifier and one role may reach it."""
+    if not exists(connection, schema):
+        yield _finding(
+            "SCHEMA_MISSING", schema, "The tenant's schema is not there.", "Retry the operation that makes it."
+        )
+        return
+    if fingerprint(connection, schema) != release.fingerprint:
+        lines = difference(release.shape, shape(connection, schema))
+        said = "; ".join(lines[:SAID]) + (f"; and {len(lines) - SAID} more" if len(lines) > SAID else "")
+        yield _finding(
+            "SHAPE_DIFFERS",
+            schema,
+            f"Not the shape of release {release.name}: {said}.",
+            "Undo what was changed by hand.",
+        )
+    names = {"schema": schema, "role": role, "owner": ddl.OWNER, "verifier": ddl.VERIFIER}
+    for what, who in connection.execute(_OWNED_BY_OTHERS, names).fetchall():
+        yield _finding(
+            "WRONG_OWNER", schema, f"The {what} belongs to {who}.", f"ALTER … OWNER TO {ddl.OWNER}.", Severity.CRITICAL
+        )
+    there = bool(run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", role))
+    for what, who, right in connection.execute(_GRANTED, names).fetchall():
+        if who != role or right not in _ALLOWED:
+            message = f"{who} has {right} on the {what}."
+            yield _finding("WRONG_GRANT", schema, message, f"REVOKE {right} … FROM {who}.", Severity.CRITICAL)
+    if there and (out_of_reach := connection.execute(_UNREACHABLE, names).fetchall()):
+        tables = ", ".join(str(name) for (name,) in out_of_reach[:SAID])
+        yield _finding(
+            "GRANT_MISSING", schema, f"{role} cannot use {tables}.", "Retry the operation that makes the role."
+        )
+
+
+def count(connection: Connection, schema: str) -> int:
+    """Rows of all tables, as the verifier sees them; 0 without the schema."""
+    tables = _tables(connection, schema)
+    if not tables:
+        return 0
+    counts = [sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table)) for table in tables]
+    with connection.transaction():
+        run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.VERIFIER)))
+        return sum(int(number) for (number,) in run(connection, sql.SQL(" UNION ALL ").join(counts)))
+
+
+def erase(connection: Connection, schema: str, *, limit: int) -> int:
+    """Delete at most `limit` rows of one table that nothing refers to any more; how many went, 0 when none is left.
+
+    Tables that refer to themselves or to each other in a circle have no row to begin with: they are emptied at once,
+    and the answer may then be more than `limit`.
+    """
+    references = _references(connection, schema)
+    with connection.transaction():
+        run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.OWNER)))
+        for table in _leaves_first(_tables(connection, schema), references):
+            in_circle = (table, table) in references or _circular(table, references)
+            if (
+                gone := _empty(connection, schema, table) if in_circle else _chunk(connection, schema, table, limit)
+            ) > 0:
+                return gone
+    return 0
+
+
+def _chunk(connection: Connection, schema: str, table: str, limit: int) -> int:
+    name = sql.Identifier(schema, table)
+    text = sql.SQL("DELETE FROM {0} WHERE ctid IN (SELECT ctid FROM {0} LIMIT {1})").format(name, sql.Literal(limit))
+    return connection.execute(text).rowcount
+
+
+def _empty(connection: Connection, schema: str, table: str) -> int:
+    """CASCADE reaches only tables that refer to this one: they are empty already, or in the same circle."""
+    name = sql.Identifier(schema, table)
+    ((number,),) = run(connection, sql.SQL("SELECT count(*) FROM {}").format(name))
+    if number:
+        run(connection, sql.SQL("TRUNCATE {} CASCADE").format(name))
+    return int(number)
+
+
+def _tables(connection: Connection, schema: str) -> list[str]:
+    return [str(name) for (name,) in run(connection, _TABLES, schema)]
+
+
+def _references(connection: Connection, schema: str) -> set[tuple[str, str]]:
+    """(referring, referred) pairs of tables."""
+    return {(str(referring), str(referred)) for referring, referred in run(connection, _REFERENCES, schema)}
+
+
+def _leaves_first(tables: list[str], references: set[tuple[str, str]]) -> list[str]:
+    """Tables that others refer to come after those others; where that is a circle, its reference is not counted."""
+    counted = {pair for pair in references if pair[0] != pair[1]}
+    while True:
+        sorter: TopologicalSorter[str] = TopologicalSorter({table: set() for table in tables})
+        for referring, referred in counted:
+            sorter.add(referred, referring)
+        try:
+            return list(sorter.static_order())
+        except CycleError as error:
+            circle = error.args[1]
+            counted -= {(a, b) for a in circle for b in circle}
+
+
+def _circular(table: str, references: set[tuple[str, str]]) -> bool:
+    """Whether following references from the table leads back to it."""
+    reached, fresh = set[str](), {table}
+    while fresh:
+        fresh = {referred for referring, referred in references if referring in fresh} - reached
+        reached |= fresh
+    return table in reached
+
+
+def _finding(code: str, subject: str, message: str, hint: str, severity: Severity = Severity.ERROR) -> Finding:
+    return Finding(code=code, severity=severity, subject=subject, message=message, hint=hint)
