@@ -135,27 +135,8 @@ class StorageCredentialsProvider:
             credentials.client().list_objects_v2(Bucket=credentials.bucket, MaxKeys=1)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
-        """Reading attempts alone: where isolation is broken, a check must not write into a neighbour's bucket."""
         credentials = vend(tenant, handle)
-        client = credentials.client()
-        bucket = credentials.bucket
-        if not _allowed(bucket, lambda: client.list_objects_v2(Bucket=bucket, MaxKeys=1)):
-            message = "Vended credentials do not reach the tenant's own bucket."
-            hint = "Check that the vending identity's own policies allow the bucket: a session only takes away."
-            yield Finding("credentials.too_narrow", Severity.ERROR, bucket, message, hint)
-        for neighbour in _neighbours(bucket):
-            absent = f"tenure-probe-{uuid4()}"
-            attempts: dict[str, Callable[[], object]] = {
-                "list": lambda: client.list_objects_v2(Bucket=neighbour, MaxKeys=1),  # noqa: B023  called in this round
-                "get": lambda: client.get_object(Bucket=neighbour, Key=absent),  # noqa: B023
-            }
-            for verb, attempt in attempts.items():
-                if _allowed(neighbour, attempt):
-                    message = f"Vended credentials may {verb} in another tenant's bucket, {neighbour}."
-                    hint = (
-                        "Stop handing out credentials. The store ignores session policies: see its STS documentation."
-                    )
-                    yield Finding("credentials.too_wide", Severity.CRITICAL, bucket, message, hint)
+        yield from reach(credentials.client(), credentials.bucket)
 
     def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002
         return 0
@@ -165,6 +146,29 @@ class StorageCredentialsProvider:
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         """Nothing is kept. A session vended before lives until it runs out, without a bucket to reach."""
+
+
+def reach(client: "S3Client", bucket: str) -> Iterator[Finding]:
+    """What is wrong with what `client` reaches, when it should reach `bucket` alone.
+
+    Reading attempts only: where isolation is broken, a check must not write into a neighbour's bucket.
+    """
+    if not _allowed(bucket, lambda: client.list_objects_v2(Bucket=bucket, MaxKeys=1)):
+        message = "Vended credentials do not reach the tenant's own bucket."
+        hint = "Check that the vending identity's own policies allow the bucket: a session only takes away."
+        yield Finding("credentials.too_narrow", Severity.ERROR, bucket, message, hint)
+    if (neighbour := _neighbour(bucket)) is None:
+        return
+    absent = f"tenure-probe-{uuid4()}"
+    attempts: dict[str, Callable[[], object]] = {
+        "list": lambda: client.list_objects_v2(Bucket=neighbour, MaxKeys=1),
+        "read": lambda: client.get_object(Bucket=neighbour, Key=absent),
+    }
+    for verb, attempt in attempts.items():
+        if _allowed(neighbour, attempt):
+            message = f"Vended credentials may {verb} in another tenant's bucket, {neighbour}."
+            hint = "Stop handing out credentials: this store does not keep to session policies. See its STS manual."
+            yield Finding("credentials.too_wide", Severity.CRITICAL, bucket, message, hint)
 
 
 def _allowed(bucket: str, attempt: Callable[[], object]) -> bool:
@@ -179,8 +183,8 @@ def _allowed(bucket: str, attempt: Callable[[], object]) -> bool:
     return True
 
 
-def _neighbours(bucket: str) -> list[str]:
-    """Another tenant's bucket, as the store itself lists them; none when this tenant is the only one."""
+def _neighbour(bucket: str) -> str | None:
+    """Another tenant's bucket, as the store itself lists them; None when this tenant is the only one."""
     with s3_errors("list buckets beside", bucket):
         reply = s3_client().list_buckets(Prefix="t-", MaxBuckets=2)
-    return [name for each in reply["Buckets"] if (name := each.get("Name", bucket)) != bucket][:1]
+    return next((name for each in reply["Buckets"] if (name := each.get("Name", bucket)) != bucket), None)

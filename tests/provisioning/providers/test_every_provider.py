@@ -1,0 +1,162 @@
+"""What every provider promises, over all of this package's kinds."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import settings as project
+from django.db import connections
+from redis import Redis
+
+from provisioning.errors import Transient
+from provisioning.models import Claim, DataKey, Provider
+from provisioning.providers import Bucket, CacheNamespace, DataKeys, StorageCredentialsProvider
+from provisioning.providers.s3 import s3_client
+from tenants.context import TenantContext
+from tenants.findings import Severity
+
+
+def put_objects(tenant: TenantContext, handle: Any, items: int) -> None:
+    for number in range(items):
+        s3_client().put_object(Bucket=handle["bucket"], Key=f"file-{number}", Body=b"content")
+
+
+def put_cache_keys(tenant: TenantContext, handle: Any, items: int) -> None:
+    with Redis.from_url(project.CACHE_URL) as cache:
+        for number in range(items):
+            cache.set(f"{handle['namespace']}key-{number}", "content")
+
+
+def leave_as_made(tenant: TenantContext, handle: Any, items: int) -> None:
+    """A data key is its own item; credentials have none."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A provider, what must stand before it, how to put items in, and how many 3 and 2 items count as."""
+
+    provider: Provider
+    fill: Callable[[TenantContext, Any, int], None]
+    counted: tuple[int, int]
+    before: tuple[Provider, ...] = ()
+
+
+KINDS = {
+    "bucket": Kind(Bucket(), put_objects, counted=(3, 2)),
+    "storage_credentials": Kind(StorageCredentialsProvider(), leave_as_made, counted=(0, 0), before=(Bucket(),)),
+    "data_key": Kind(DataKeys(), leave_as_made, counted=(1, 1)),
+    "cache": Kind(CacheNamespace(), put_cache_keys, counted=(3, 2)),
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    chosen: Kind = request.param
+    if isinstance(chosen.provider, DataKeys):
+        request.getfixturevalue("control")  # the others have no rows
+    return chosen
+
+
+def make(kind: Kind, tenant: TenantContext, claim: Claim) -> Any:
+    for provider in (*kind.before, kind.provider):
+        provider.provision(tenant, provider.plan(tenant), claim=claim)
+    return kind.provider.plan(tenant)
+
+
+def faults(kind: Kind, tenant: TenantContext) -> list[str]:
+    """Findings above INFO, which only says what this store cannot do."""
+    found = kind.provider.verify(tenant, kind.provider.plan(tenant))
+    return [finding.code for finding in found if finding.severity != Severity.INFO]
+
+
+def test_is_listed_under_its_own_kind() -> None:
+    assert {name: str(kind.provider.kind) for name, kind in KINDS.items()} == {name: name for name in KINDS}
+
+
+def test_a_plan_is_the_same_each_time_and_holds_no_secret(kind: Kind, acme: TenantContext) -> None:
+    assert kind.provider.plan(acme) == kind.provider.plan(acme)
+    assert set(kind.provider.plan(acme)) <= {"bucket", "namespace", "owner_ref", "purpose"}
+
+
+def test_provisions_twice_and_finds_nothing_wrong(kind: Kind, acme: TenantContext, claim: Claim) -> None:
+    for _attempt in range(2):
+        make(kind, acme, claim)
+    assert faults(kind, acme) == []
+
+
+def test_erases_acme_to_zero_and_spares_globex(
+    kind: Kind, acme: TenantContext, globex: TenantContext, claim: Claim
+) -> None:
+    ours, theirs = make(kind, acme, claim), make(kind, globex, claim)
+    kind.fill(acme, ours, 3)
+    kind.fill(globex, theirs, 2)
+    assert (kind.provider.count(acme, ours), kind.provider.count(globex, theirs)) == kind.counted
+    rounds = [kind.provider.erase(acme, ours, limit=2) for _round in range(4)]
+    assert max(rounds) <= 2
+    assert rounds[-1] == 0
+    assert (kind.provider.count(acme, ours), kind.provider.count(globex, theirs)) == (0, kind.counted[1])
+    assert faults(kind, globex) == []
+
+
+def test_deprovisions_twice_and_counts_zero(kind: Kind, acme: TenantContext, claim: Claim) -> None:
+    handle = make(kind, acme, claim)
+    kind.fill(acme, handle, 3)
+    for _attempt in range(2):
+        kind.provider.deprovision(acme, handle, claim=claim)
+    assert kind.provider.count(acme, handle) == 0
+
+
+def test_deprovisions_what_was_never_made(kind: Kind, acme: TenantContext, claim: Claim) -> None:
+    handle = kind.provider.plan(acme)
+    kind.provider.deprovision(acme, handle, claim=claim)
+    assert (kind.provider.count(acme, handle), kind.provider.erase(acme, handle, limit=5)) == (0, 0)
+
+
+def test_can_be_made_again_after_it_was_removed(kind: Kind, acme: TenantContext, claim: Claim) -> None:
+    """An onboarding that failed and was undone may be asked for again."""
+    make(kind, acme, claim)
+    kind.provider.deprovision(acme, kind.provider.plan(acme), claim=claim)
+    make(kind, acme, claim)
+    assert faults(kind, acme) == []
+
+
+@pytest.fixture
+def silent_servers(settings: Any) -> Iterator[None]:
+    """Every server's address leads to a closed port of this machine."""
+    settings.S3_ENDPOINT_URL, settings.CACHE_URL = "http://127.0.0.1:9", "redis://127.0.0.1:9/1"
+    keyring = connections["keyring"]
+    keyring.close()
+    port, keyring.settings_dict["PORT"] = keyring.settings_dict["PORT"], "9"
+    yield
+    keyring.close()
+    keyring.settings_dict["PORT"] = port
+
+
+@pytest.mark.usefixtures("silent_servers")
+@pytest.mark.parametrize("act", ["provision", "verify", "count", "erase", "deprovision"])
+def test_silence_is_transient_and_never_an_answer(kind: Kind, act: str, acme: TenantContext, claim: Claim) -> None:
+    handle = kind.provider.plan(acme)
+    calls: dict[str, Callable[[], object]] = {
+        "provision": lambda: kind.provider.provision(acme, handle, claim=claim),
+        "verify": lambda: list(kind.provider.verify(acme, handle)),
+        "count": lambda: kind.provider.count(acme, handle),
+        "erase": lambda: kind.provider.erase(acme, handle, limit=5),
+        "deprovision": lambda: kind.provider.deprovision(acme, handle, claim=claim),
+    }
+    if isinstance(kind.provider, StorageCredentialsProvider) and act in {"count", "erase", "deprovision"}:
+        calls[act]()  # it keeps nothing, so it asks nobody
+        return
+    with pytest.raises(Transient):
+        calls[act]()
+
+
+@pytest.mark.usefixtures("control")
+def test_only_one_key_is_ever_usable(acme: TenantContext, claim: Claim) -> None:
+    keys = DataKeys()
+    for _life in range(2):
+        keys.provision(acme, keys.plan(acme), claim=claim)
+        keys.deprovision(acme, keys.plan(acme), claim=claim)
+    keys.provision(acme, keys.plan(acme), claim=claim)
+    states = sorted(DataKey.objects.filter(owner_ref=acme.tenant_id).values_list("state", flat=True))
+    assert states == ["active", "destroyed", "destroyed"]
