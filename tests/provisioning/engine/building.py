@@ -1,24 +1,33 @@
-"""A workflow for the engine's own tests: it builds a house of files, so that what it did is seen from outside the database.
+"""Workflows for the engine's own tests: they build houses of files, so that their effects are seen from outside.
 
 The input says which step misbehaves and how. Each call of a body leaves a line in `calls`, outside of the inventory.
 """
 
 import os
-import signal
 import threading
 from collections import Counter
-
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F
 
+from provisioning.engine import control
 from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent, StaleFence, Transient
-from provisioning.models import Pool
+from provisioning.models import Pool, Run
+from tenants.audit import Actor
 from tenants.models import Tenant
+
+BOB = Actor("user", "7", "Bob")
+
+
+class Trouble(Protocol):
+    def __call__(self, ctx: StepContext, *, first: bool) -> None:
+        """Misbehave; `first` in the first call of this body."""
 
 
 @dataclass(frozen=True)
@@ -31,32 +40,96 @@ class House:
 
 
 def _act_up(ctx: StepContext) -> None:
-    site = Path(ctx.input.site)
-    undo = "undo/" if ctx.direction == "undo" else ""
-    with (site / "calls").open("a") as calls:
-        calls.write(f"{undo}{ctx.step}\n")
-    match ctx.input.trouble.get(f"{undo}{ctx.step}"):
-        case "transient":
-            raise Transient("The mixer is stuck.", retry_after=timedelta(milliseconds=-1))
-        case "transient until the lights go on" if not (site / "lights").exists():
-            raise Transient("It is dark.")
-        case "permanent":
-            raise Permanent("The ground is too soft.")
-        case "bug":
-            raise ZeroDivisionError("customer row 4711")
-        case "stale fence":
-            raise StaleFence
-        case "exit":
-            os._exit(1)
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "hang":
-            threading.Event().wait()
-        case "wait":
-            (site / "waits").touch()
-            raise Transient("Another day.", retry_after=timedelta(hours=1))
-        case "wait for the lights" if not (site / "lights").exists():
-            raise Transient("It is dark.", retry_after=timedelta(hours=1))
+    """Note the call, then do what the input's `trouble` says."""
+    site, here = Path(ctx.input.site), f"{'undo/' if ctx.direction == 'undo' else ''}{ctx.step}"
+    with (site / "calls").open("a") as log:
+        log.write(f"{here}\n")
+    if trouble := ctx.input.trouble.get(here):
+        first = calls(site)[here] == 1
+        TROUBLE[trouble](ctx, first=first)
+
+
+def _transient(_ctx: StepContext, *, first: bool) -> None:
+    raise Transient("The mixer is stuck.")
+
+
+def _transient_once(_ctx: StepContext, *, first: bool) -> None:
+    if first:
+        raise Transient("The mixer is stuck.")
+
+
+def _wait_for_lights(ctx: StepContext, *, first: bool) -> None:
+    if not (Path(ctx.input.site) / "lights").exists():
+        raise Transient("It is dark.", retry_after=timedelta(hours=1))
+
+
+def _permanent(_ctx: StepContext, *, first: bool) -> None:
+    raise Permanent("The ground is too soft.")
+
+
+def _permanent_once(_ctx: StepContext, *, first: bool) -> None:
+    if first:
+        raise Permanent("The ground is too soft.")
+
+
+def _bug(_ctx: StepContext, *, first: bool) -> None:
+    raise ZeroDivisionError("customer row 4711")
+
+
+def _stale_fence(_ctx: StepContext, *, first: bool) -> None:
+    raise StaleFence
+
+
+def _exit(_ctx: StepContext, *, first: bool) -> None:
+    os._exit(1)
+
+
+def _exit_once(_ctx: StepContext, *, first: bool) -> None:
+    if first:
+        os._exit(1)
+
+
+def _hang(_ctx: StepContext, *, first: bool) -> None:
+    threading.Event().wait()
+
+
+def _lost_connection(_ctx: StepContext, *, first: bool) -> None:
+    """The server ends our session, as a restart would."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def _too_much(_ctx: StepContext, *, first: bool) -> None:
+    bytearray(8 * 1024**5)
+
+
+def _pause(ctx: StepContext, *, first: bool) -> None:
+    """A person asks while the body runs."""
+    if first:
+        control.pause(Run.objects.get(pk=ctx.run_id), actor=BOB)
+
+
+def _cancel(ctx: StepContext, *, first: bool) -> None:
+    if first:
+        control.cancel(Run.objects.get(pk=ctx.run_id), reason="not wanted any more", actor=BOB)
+
+
+TROUBLE: dict[str, Trouble] = {
+    "transient": _transient,
+    "transient once": _transient_once,
+    "wait for lights": _wait_for_lights,
+    "permanent": _permanent,
+    "permanent once": _permanent_once,
+    "bug": _bug,
+    "stale fence": _stale_fence,
+    "exit": _exit,
+    "exit once": _exit_once,
+    "hang": _hang,
+    "lost connection": _lost_connection,
+    "too much": _too_much,
+    "pause": _pause,
+    "cancel": _cancel,
+}
 
 
 def _inventory_name(ctx: StepContext) -> Path:
@@ -93,8 +166,10 @@ def count(ctx: StepContext) -> Outcome:
 
 
 def count_back(ctx: StepContext) -> Outcome:
+    """An atomic step has happened if, and only if, its row says so."""
     _act_up(ctx)
-    Tenant.objects.filter(pk=ctx.input.counted).update(version=F("version") - 1)
+    if ctx.step in ctx.outputs:
+        Tenant.objects.filter(pk=ctx.input.counted).update(version=F("version") - 1)
     return Done()
 
 
@@ -106,7 +181,7 @@ def raise_walls(ctx: StepContext) -> Outcome:
         _inventory_name(ctx).with_suffix(f".{built}").touch()
         return Again(AT_ONCE, {"built": built + 1}, note=f"{built + 1} of 3 walls")
     if built == 3:
-        return Again(timedelta(milliseconds=1), {"built": 4}, note="the plaster dries")
+        return Again(timedelta(hours=1), {"built": 4}, note="the plaster dries")
     return Done({"walls": 3})
 
 
@@ -160,7 +235,7 @@ WHOLE = sorted(
 
 def inventory(site: Path) -> list[str]:
     """What stands there, whoever put it up."""
-    return sorted(item.name for item in site.iterdir() if item.name not in {"calls", "lights", "waits"})
+    return sorted(item.name for item in site.iterdir() if item.name not in {"calls", "lights"})
 
 
 def calls(site: Path) -> Counter[str]:
