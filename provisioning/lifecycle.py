@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from provisioning.databases.blueprint import publish
 from provisioning.databases.clusters import (
     NoCapacity,
     NoRelease,
@@ -266,7 +267,7 @@ def sweep() -> None:
 __all__ = [
     "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OperationInProgress", "PlanChanged", "ReasonMissing",
     "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
-    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "force_complete", "hand_out_credentials",
-    "onboard", "pause", "plan_onboard", "register_cluster", "resume", "retry", "retry_onboarding", "rotate_credentials",
+    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "current_release", "force_complete",
+    "hand_out_credentials", "onboard", "pause", "plan_onboard", "publish", "register_cluster", "resume", "retry", "retry_onboarding", "rotate_credentials",
     "skip", "sweep", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip
