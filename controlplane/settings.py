@@ -133,7 +133,6 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "static-collected"
 STATICFILES_DIRS = [BASE_DIR / "controlplane" / "static"]
 WHITENOISE_USE_FINDERS = True  # served from the packages: nothing to collect before the first page
 
@@ -147,12 +146,38 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "controlplane.api.errors.problem",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": False,
+    "URL_FORMAT_OVERRIDE": None,  # there is one format, and `?format=` is an unknown parameter like any other
+    "NUM_PROXIES": int(env.number("TRUSTED_PROXIES", 0)),  # how many in front of us append to X-Forwarded-For
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tenure",
     "VERSION": "1",
     "DESCRIPTION": "The life of a tenant: onboarding, tiers, credentials and operations.",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_PATCH": False,
+    "COMPONENT_NO_READ_ONLY_REQUIRED": False,
+    "ENFORCE_NON_BLANK_FIELDS": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_NAME_OVERRIDES": {
+        "Tier": "tenants.states.Tier",
+        "TenantState": "tenants.states.TenantState",
+        "ClusterState": "tenants.models.Cluster.State",
+        "BucketMode": "tenants.models.Plan.BucketMode",
+        "OperationState": "provisioning.models.RunState",
+        "StepState": "provisioning.models.StepState",
+        "Direction": "provisioning.models.Direction",
+        "Control": "provisioning.models.Control",
+        "ReleaseState": "provisioning.models.Release.State",
+        "ResourceState": "provisioning.models.Resource.State",
+        "ResourceKind": "provisioning.models.ResourceKind",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "controlplane.api.openapi.finished",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -164,5 +189,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"botocore": {"level": "WARNING"}, "boto3": {"level": "WARNING"}},  # they tell where credentials are
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
 }

@@ -1,3 +1,14 @@
-from django.urls import URLPattern, URLResolver
+"""Every address of the control plane's own process. Tenants' pages are served by another one."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import URLPattern, URLResolver, include, path
+
+from controlplane.health import healthz, readyz
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/", include("controlplane.api.urls")),
+    path("healthz", healthz),
+    path("readyz", readyz),
+]
+handler400 = "controlplane.api.fallbacks.bad_request"
+handler404 = "controlplane.api.fallbacks.not_found"
+handler500 = "controlplane.api.fallbacks.server_error"

@@ -1,0 +1,120 @@
+"""Lists by cursor: newest first, in an order that no two rows share, so that no page skips or repeats one.
+
+The cursor of Django REST framework looks at the first field of the order only and counts ties with a capped offset;
+rows of one transaction tie on their time. Here the position is the pair of time and id.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from controlplane.api.bodies import Json, Shape
+from controlplane.api.errors import Code, Problem
+
+PAGE, LARGEST_PAGE = 50, 200
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")
+
+M = TypeVar("M", bound=Model)
+
+
+class ListQuery(Shape):
+    """The parameters every list has."""
+
+    cursor = serializers.CharField(required=False, max_length=200, help_text="From `next` or `previous`, as it is.")
+    page_size = serializers.IntegerField(
+        required=False,
+        default=PAGE,
+        min_value=1,
+        help_text=f"How many to a page: {PAGE} when left out; more than {LARGEST_PAGE} is lowered to {LARGEST_PAGE}.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the list: `after` (older than) or before (newer than) the row of this time and id."""
+
+    after: bool
+    at: datetime
+    id: UUID
+
+    def __str__(self) -> str:
+        microseconds = (self.at - EPOCH) // timedelta(microseconds=1)
+        text = f"{'a' if self.after else 'b'}{microseconds}-{self.id.hex}"
+        return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @classmethod
+    def parsed(cls, text: str) -> Position:
+        """Raises Problem INVALID_CURSOR."""
+        try:
+            match = POSITION.fullmatch(urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)).decode())
+        except ValueError:
+            match = None
+        if match is None:
+            raise Problem(Code.INVALID_CURSOR)
+        side, microseconds, digits = match.groups()
+        return cls(after=side == "a", at=EPOCH + timedelta(microseconds=int(microseconds)), id=UUID(digits))
+
+
+def page(
+    request: Request, rows: QuerySet[M], asked: dict[str, Any], represent: Callable[[Sequence[M]], list[Any]]
+) -> Json:
+    """One page of `rows`, which have `created_at` and `id`: `{results, next, previous}`, the two as URLs or null."""
+    position = Position.parsed(asked["cursor"]) if "cursor" in asked else None
+    size = min(asked["page_size"], LARGEST_PAGE)
+    found, more = _read(rows, position, size)
+    backwards = position is not None and not position.after
+    older = bool(found) and (more or backwards)
+    newer = bool(found) and (more if backwards else position is not None)
+    return {
+        "results": represent(found),
+        "next": _url(request, _position(found[-1], after=True)) if older else None,
+        "previous": _url(request, _position(found[0], after=False)) if newer else None,
+    }
+
+
+def page_of(shape: type[serializers.Serializer[Any]], name: str) -> serializers.Serializer[Any]:
+    """The shape of one page, for the OpenAPI document."""
+    return inline_serializer(
+        f"{name}Page",
+        {
+            "results": shape(many=True),
+            "next": serializers.URLField(allow_null=True, help_text="The next page, null on the last one."),
+            "previous": serializers.URLField(allow_null=True, help_text="The page before, null on the first one."),
+        },
+    )
+
+
+def _read(rows: QuerySet[M], position: Position | None, size: int) -> tuple[list[M], bool]:
+    """At most `size` rows, newest first, and whether there are more in the direction of reading."""
+    if position is None or position.after:
+        ordered = rows.order_by("-created_at", "-id")
+        if position:  # the first condition alone can use an index; the second cuts the ties
+            older = Q(created_at__lt=position.at) | Q(id__lt=position.id)
+            ordered = ordered.filter(older, created_at__lte=position.at)
+        found = list(ordered[: size + 1])
+        return found[:size], len(found) > size
+    newer = Q(created_at__gt=position.at) | Q(id__gt=position.id)
+    found = list(rows.order_by("created_at", "id").filter(newer, created_at__gte=position.at)[: size + 1])
+    return found[size - 1 :: -1] if len(found) > size else found[::-1], len(found) > size
+
+
+def _position(row: Any, *, after: bool) -> Position:
+    return Position(after=after, at=row.created_at, id=row.pk)
+
+
+def _url(request: Request, position: Position) -> str:
+    query = request.query_params.copy()
+    query["cursor"] = str(position)
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")

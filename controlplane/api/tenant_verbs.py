@@ -1,0 +1,153 @@
+"""/tenants/{id}/…: what may be done to a tenant, and what it has: operations, resources, credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from controlplane.api import etags
+from controlplane.api.bodies import Json, NoBodyRequest, Shape, shaped
+from controlplane.api.credentials_shape import CredentialsShape
+from controlplane.api.endpoint import Endpoint, request_id, serves, who
+from controlplane.api.errors import Code
+from controlplane.api.fields import Text
+from controlplane.api.idempotency import Answer, once, required_key
+from controlplane.api.ids import found
+from controlplane.api.openapi import IF_MATCH, NO_STORE
+from controlplane.api.operation_shape import OperationShape, operations, readable_runs
+from controlplane.api.pagination import ListQuery, page, page_of
+from controlplane.api.plan_shape import FindingShape
+from controlplane.api.tenants import TENANT, AcceptedShape, accepted
+from controlplane.models import Scope
+from provisioning import lifecycle
+from provisioning.models import Resource, ResourceKind, Run
+from tenants.models import Tenant
+
+STARTS = (Code.NOT_FOUND, Code.STATE_CONFLICT, Code.OPERATION_IN_PROGRESS, Code.ETAG_MISMATCH)
+
+
+@extend_schema_serializer(examples=[OpenApiExample("A reason", value={"reason": "The region has room again."})])
+class ReasonRequest(Shape):
+    reason = Text(max_length=500, help_text="Why; it is kept with the operation.")
+
+
+class ResourceShape(serializers.ModelSerializer[Resource]):
+    """One thing a tenant owns, under the names it was planned with."""
+
+    kind = serializers.ChoiceField(choices=ResourceKind.choices, read_only=True)
+    state = serializers.ChoiceField(choices=Resource.State.choices, read_only=True)
+    handle = serializers.DictField(read_only=True, help_text="Where it is: derived names, never a secret.")
+    findings = FindingShape(many=True, read_only=True, help_text="What the last verification found.")
+
+    class Meta:
+        model = Resource
+        fields = ("kind", "state", "handle", "verified_at", "findings", "created_at", "updated_at")
+        read_only_fields = fields
+
+
+class RetryTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_WRITE,
+        name="retry_tenant",
+        summary="Onboard a failed tenant again",
+        takes=ReasonRequest,
+        keyed="required",
+        parameters=(TENANT, IF_MATCH),
+        answers={202: (AcceptedShape, "Accepted: a new operation on the same tenant.")},
+        problems=(*STARTS, Code.NO_CAPACITY),
+    )
+    def post(self, request: Request, tenant: str) -> HttpResponse:
+        """The failed onboarding was undone; this starts a new one. Slug and id stay the same."""
+        return _started(request, tenant, lifecycle.retry_onboarding)
+
+
+class RotateCredentials(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_CREDENTIALS,
+        name="rotate_tenant_credentials",
+        summary="Rotate a tenant's database password",
+        takes=ReasonRequest,
+        keyed="required",
+        parameters=(TENANT, IF_MATCH),
+        answers={202: (AcceptedShape, "Accepted: the operation that changes the password.")},
+        problems=STARTS,
+    )
+    def post(self, request: Request, tenant: str) -> HttpResponse:
+        """The old password stops working. Storage credentials end by themselves and need no rotation."""
+        return _started(request, tenant, lifecycle.rotate_credentials)
+
+
+class HandOutCredentials(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_CREDENTIALS,
+        name="hand_out_tenant_credentials",
+        summary="Hand out a tenant's credentials",
+        takes=NoBodyRequest,
+        parameters=(TENANT, IF_MATCH, NO_STORE),
+        answers={200: (CredentialsShape, "The secrets. Nothing here keeps them: do not log this answer.")},
+        problems=(Code.NOT_FOUND, Code.STATE_CONFLICT, Code.ETAG_MISMATCH),
+    )
+    def post(self, request: Request, tenant: str) -> Response:
+        """The database password, and fresh storage credentials that end by themselves; each hand-out is audited.
+
+        An Idempotency-Key has no use here: a secret is never kept to be repeated.
+        """
+        shaped(request, NoBodyRequest)
+        row = found(Tenant.objects.all(), "ten", tenant)
+        etags.expected_version(request, row.version)
+        given = lifecycle.hand_out_credentials(tenant=row, actor=who(request), request_id=request_id(request))
+        return Response(CredentialsShape(given).data, headers={"Cache-Control": "no-store"})
+
+
+class OperationsOfTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_READ,
+        name="list_tenant_operations",
+        summary="List a tenant's operations",
+        query=ListQuery,
+        parameters=(TENANT,),
+        answers={200: (page_of(OperationShape, "OperationOfTenant"), "One page, newest first.")},
+        problems=(Code.NOT_FOUND,),
+    )
+    def get(self, request: Request, tenant: str) -> Response:
+        row = found(Tenant.objects.all(), "ten", tenant)
+        return Response(page(request, readable_runs().filter(tenant=row), self.asked, operations))
+
+
+class ResourcesOfTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_READ,
+        name="list_tenant_resources",
+        summary="List what a tenant owns",
+        query=ListQuery,
+        parameters=(TENANT,),
+        answers={200: (page_of(ResourceShape, "Resource"), "One page, newest first.")},
+        problems=(Code.NOT_FOUND,),
+    )
+    def get(self, request: Request, tenant: str) -> Response:
+        row = found(Tenant.objects.all(), "ten", tenant)
+        return Response(page(request, Resource.objects.filter(tenant=row), self.asked, _resources))
+
+
+def _resources(rows: Any) -> list[Json]:
+    return [dict(ResourceShape(row).data) for row in rows]
+
+
+def _started(request: Request, tenant: str, verb: Callable[..., Run]) -> HttpResponse:
+    """A verb that starts an operation on a tenant, once per key, with a reason and in the state the caller saw."""
+    key, asked = required_key(request), shaped(request, ReasonRequest)
+    row = found(Tenant.objects.all(), "ten", tenant)
+
+    def start() -> Answer:
+        locked = Tenant.objects.select_for_update().get(pk=row.pk)  # what If-Match names must stay until the commit
+        etags.expected_version(request, locked.version)
+        run = verb(tenant=locked, reason=asked["reason"], actor=who(request), key=key, request_id=request_id(request))
+        return accepted(run)
+
+    return once(request, key=key, do=start)

@@ -1,0 +1,214 @@
+"""/tenants: onboard, list, read, change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema_serializer, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from controlplane.api import etags
+from controlplane.api.bodies import Shape, shaped
+from controlplane.api.endpoint import Endpoint, caller, request_id, serves, who
+from controlplane.api.errors import Code
+from controlplane.api.fields import Flag, Labels, QueryFlag, Text, id_schema
+from controlplane.api.idempotency import Answer, once, optional_key, required_key
+from controlplane.api.ids import found
+from controlplane.api.openapi import ETAG, IF_MATCH_REQUIRED
+from controlplane.api.operation_shape import OperationShape, operation
+from controlplane.api.pagination import ListQuery, page, page_of
+from controlplane.api.plan_shape import VerbPlanShape, verb_plan
+from controlplane.api.tenant_shape import HEALTH, TenantShape, readable_tenants, tenant, tenants
+from controlplane.models import Scope
+from provisioning import lifecycle
+from provisioning.models import Release, Run
+from provisioning.workflows.wishes import TenantWish
+from tenants.models import Tenant
+from tenants.states import TenantState, Tier
+
+TENANT = OpenApiParameter("tenant", id_schema("ten"), OpenApiParameter.PATH, description="The id of the tenant.")
+SLUG = "^[a-z][a-z0-9-]{1,46}[a-z0-9]$"
+
+
+@extend_schema_serializer(
+    examples=[OpenApiExample("A tenant", value={"slug": "acme", "name": "Acme GmbH", "plan": "standard"})]
+)
+class OnboardRequest(Shape):
+    slug = Text(max_length=300, help_text=f"The first part of its host name: {SLUG}, and none that is reserved.")
+    name = Text(max_length=200, help_text="For people to read.")
+    plan = Text(max_length=48, help_text="The name of a plan: GET /plans.")
+    external_ref = Text(
+        required=False, allow_null=True, max_length=200, help_text="Your own id for it; unique for each key's owner."
+    )
+    tier = serializers.ChoiceField(
+        choices=Tier.choices, required=False, allow_null=True, help_text="Left out: the plan's."
+    )
+    region = Text(required=False, allow_null=True, max_length=48, help_text="May be left out where there is only one.")
+    labels = Labels(required=False)
+    plan_digest = Text(
+        required=False, allow_null=True, max_length=80, help_text="Of the plan you saw: 409 when it has changed."
+    )
+
+
+class OnboardQuery(Shape):
+    validate_only = QueryFlag(required=False, help_text="Check everything, do nothing, and answer with the plan.")
+
+
+@extend_schema_serializer(examples=[OpenApiExample("Another name", value={"name": "Acme AG"})])
+class ChangeTenantRequest(Shape):
+    """What may be changed. Slug, tier and state are no fields to write: the verbs change them."""
+
+    name = Text(required=False, max_length=200)
+    plan = Text(required=False, max_length=48, help_text="The name of a plan. Moves nothing.")
+    labels = Labels(required=False, help_text="All of them: what is left out is gone.")
+    deletion_protection = Flag(required=False)
+
+
+class TenantQuery(ListQuery):
+    """Filters. A repeated one means "or", different ones mean "and"."""
+
+    state = serializers.ListField(child=serializers.ChoiceField(choices=TenantState.choices), required=False)
+    tier = serializers.ListField(child=serializers.ChoiceField(choices=Tier.choices), required=False)
+    region = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
+    cluster = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
+    plan = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
+    release = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
+    health = serializers.ListField(child=serializers.ChoiceField(choices=HEALTH), required=False)
+    slug = serializers.ListField(child=serializers.CharField(max_length=300), required=False)
+    external_ref = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
+    behind = QueryFlag(required=False, help_text="Whether its rows are on another release than the current one.")
+    created_after = serializers.DateTimeField(required=False)
+    q = serializers.CharField(required=False, max_length=100, help_text="A part of the slug or the name.")
+
+
+FIELDS = {
+    "state": "state__in",
+    "region": "region__in",
+    "plan": "plan__name__in",
+    "release": "release__in",
+    "health": "health__in",
+    "slug": "slug__in",
+    "external_ref": "external_ref__in",
+    "created_after": "created_at__gt",
+}
+AcceptedShape = inline_serializer("Accepted", {"operation": OperationShape(), "tenant": TenantShape()})
+
+
+class Tenants(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_READ,
+        name="list_tenants",
+        summary="List tenants",
+        query=TenantQuery,
+        answers={200: (page_of(TenantShape, "Tenant"), "One page, newest first.")},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(page(request, _filtered(readable_tenants(), self.asked), self.asked, tenants))
+
+    @serves(
+        scope=Scope.TENANTS_WRITE,
+        name="onboard_tenant",
+        summary="Onboard a tenant",
+        query=OnboardQuery,
+        takes=OnboardRequest,
+        keyed="required",
+        answers={
+            200: (VerbPlanShape, "With validate_only: the plan. Nothing was done."),
+            202: (AcceptedShape, "Accepted: the operation to follow, and the tenant it is about."),
+        },
+        problems=(Code.TENANT_EXISTS, Code.PLAN_CHANGED, Code.UNSUPPORTED_TARGET, Code.NO_CAPACITY, Code.NO_RELEASE),
+    )
+    def post(self, request: Request) -> HttpResponse | Response:
+        """Accepts a tenant and returns at once; the operation makes its database, role, bucket, key and domain."""
+        key = None if self.asked.get("validate_only") else required_key(request)
+        asked = shaped(request, OnboardRequest)
+        digest = asked.pop("plan_digest", None)
+        given = {name: value for name, value in asked.items() if value is not None}
+        wish = TenantWish(principal=caller(request).principal, **given)
+        if key is None:
+            return Response(verb_plan(lifecycle.plan_onboard(wish=wish)))
+
+        def onboard() -> Answer:
+            run = lifecycle.onboard(
+                wish=wish, actor=who(request), key=key, request_id=request_id(request), plan_digest=digest
+            )
+            return accepted(run)
+
+        return once(request, key=key, do=onboard)
+
+
+class OneTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_READ,
+        name="read_tenant",
+        summary="Read a tenant",
+        parameters=(TENANT, ETAG),
+        answers={200: (TenantShape, "The tenant.")},
+        problems=(Code.NOT_FOUND,),
+    )
+    def get(self, _request: Request, tenant: str) -> Response:
+        row = found(readable_tenants(), "ten", tenant)
+        return Response(tenants([row])[0], headers={"ETag": etags.etag_of_version(row.version)})
+
+    @serves(
+        scope=Scope.TENANTS_WRITE,
+        name="change_tenant",
+        summary="Change a tenant",
+        takes=ChangeTenantRequest,
+        keyed="accepted",
+        parameters=(TENANT, IF_MATCH_REQUIRED, ETAG),
+        answers={200: (TenantShape, "The tenant as it is now.")},
+        problems=(
+            Code.NOT_FOUND,
+            Code.STATE_CONFLICT,
+            Code.OPERATION_IN_PROGRESS,
+            Code.ETAG_MISMATCH,
+            Code.ETAG_REQUIRED,
+            Code.UNSUPPORTED_TARGET,
+        ),
+    )
+    def patch(self, request: Request, tenant: str) -> HttpResponse:
+        """Only the fields that are sent change. Needs If-Match, so that nobody overwrites what they have not seen."""
+        key, changes = optional_key(request), shaped(request, ChangeTenantRequest)
+        row = found(Tenant.objects.all(), "ten", tenant)
+
+        def change() -> Answer:
+            version = etags.required_version(request, row.version)
+            changed = lifecycle.update_tenant(
+                tenant=row, changes=changes, if_version=version, actor=who(request), request_id=request_id(request)
+            )
+            return tenant_answer(changed)
+
+        return once(request, key=key, do=change)
+
+
+def accepted(run: Run) -> Answer:
+    """202: where the operation is, and the tenant as it is in this very transaction."""
+    body: dict[str, Any] = {"operation": operation(run)}
+    if run.tenant is not None:
+        body["tenant"] = tenant(run.tenant)
+    return Answer(202, body, {"Location": f"/api/v1/operations/{run.public_id}"}, run)
+
+
+def tenant_answer(row: Tenant) -> Answer:
+    body = tenant(row)
+    return Answer(200, body, {"ETag": etags.etag_of_version(body["version"])})
+
+
+def _filtered(rows: QuerySet[Tenant], asked: dict[str, Any]) -> QuerySet[Tenant]:
+    rows = rows.filter(**{lookup: asked[name] for name, lookup in FIELDS.items() if name in asked})
+    if "tier" in asked:
+        rows = rows.filter(placements__active=True, placements__tier__in=asked["tier"])
+    if "cluster" in asked:
+        rows = rows.filter(placements__active=True, placements__cluster__name__in=asked["cluster"])
+    if "behind" in asked:
+        current = Release.objects.filter(current=True).values("name")
+        on_another = Q(release__gt="") & ~Q(release__in=current)
+        rows = rows.filter(on_another if asked["behind"] else ~on_another)
+    if "q" in asked:
+        rows = rows.filter(Q(slug__icontains=asked["q"]) | Q(name__icontains=asked["q"]))
+    return rows

@@ -1,0 +1,45 @@
+"""The whole API on one screen. Mounted under /api/."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, include, path, re_path
+
+from controlplane.api.catalog import Clusters, OneCluster, OnePlan, OneRelease, Plans, Releases, Tiers
+from controlplane.api.operations import VERBS, OneOperation, Operations
+from controlplane.api.pages import TryIt, nowhere, problem_page, schema
+from controlplane.api.tenant_verbs import (
+    HandOutCredentials,
+    OperationsOfTenant,
+    ResourcesOfTenant,
+    RetryTenant,
+    RotateCredentials,
+)
+from controlplane.api.tenants import OneTenant, Tenants
+
+v1: list[URLPattern | URLResolver] = [
+    path("tenants", Tenants.as_view()),
+    path("tenants/<str:tenant>", OneTenant.as_view()),
+    path("tenants/<str:tenant>/retry", RetryTenant.as_view()),
+    path("tenants/<str:tenant>/credentials", HandOutCredentials.as_view()),
+    path("tenants/<str:tenant>/rotate-credentials", RotateCredentials.as_view()),
+    path("tenants/<str:tenant>/operations", OperationsOfTenant.as_view()),
+    path("tenants/<str:tenant>/resources", ResourcesOfTenant.as_view()),
+    path("operations", Operations.as_view()),
+    path("operations/<str:operation>", OneOperation.as_view()),
+    *(path(f"operations/<str:operation>/{verb}", endpoint.as_view()) for verb, endpoint in VERBS.items()),
+    path("plans", Plans.as_view()),
+    path("plans/<str:name>", OnePlan.as_view()),
+    path("tiers", Tiers.as_view()),
+    path("clusters", Clusters.as_view()),
+    path("clusters/<str:name>", OneCluster.as_view()),
+    path("releases", Releases.as_view()),
+    path("releases/<str:release>", OneRelease.as_view()),
+    path("problems", problem_page),
+    path("problems/<str:name>", problem_page),
+    path("schema", schema, name="api-schema"),
+    path("docs", TryIt.as_view(), name="api-docs"),
+]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include(v1)),
+    re_path(r"^.*$", nowhere),
+]
