@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from controlplane.stack.embedded import Stack
-from tests import databases
+from tests import databases, fleet
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +20,19 @@ def control(stack: Stack, migrated: None, django_db_blocker: Any) -> Iterator[No
     """A control database of this test's own: migrated, empty, with real commits."""
     with django_db_blocker.unblock():
         yield from databases.fresh(stack, "migrated")
+
+
+@pytest.fixture(scope="session")
+def furnished(stack: Stack, migrated: None, django_db_blocker: Any) -> None:
+    """The same with a cluster, plans and a published release: what a first run makes."""
+    with django_db_blocker.unblock():
+        databases.load(stack, "migrated")
+        fleet.furnish()
+        databases.save_as(stack, "furnished")
+
+
+@pytest.fixture
+def house(stack: Stack, furnished: None, django_db_blocker: Any) -> Iterator[None]:
+    """A control plane of this test's own that can onboard."""
+    with django_db_blocker.unblock():
+        yield from databases.fresh(stack, "furnished")

@@ -9,8 +9,18 @@ from django.utils import timezone
 from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
-from provisioning.models import Pool, Resource, ResourceKind
-from provisioning.workflows.resources import PROVIDERS, context_of, keep, make, observe, plan_resources, remove, serious
+from provisioning.models import Pool, ResourceKind
+from provisioning.workflows.resources import (
+    add_domain,
+    context_of,
+    keep,
+    make,
+    observe,
+    plan_resources,
+    remove,
+    remove_domain,
+    serious,
+)
 from tenants import events
 from tenants.audit import Actor, AuditAction, ObjectType
 from tenants.audit import write as audit
@@ -89,7 +99,6 @@ def activate(ctx: StepContext) -> Outcome:
     tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
     Tenant.objects.filter(pk=tenant.pk).update(release=ctx.outputs["validate"]["release"])
     tenant.to(TenantState.ACTIVE)
-    Resource.objects.filter(tenant=tenant, state=Resource.State.PLANNED).update(state=Resource.State.READY)
     events.record(EventType.TENANT_ACTIVATED, tenant_id=tenant.pk, operation=ctx.run_id)
     state_changed(ctx)
     return Done()
@@ -124,10 +133,8 @@ ONBOARD = Workflow(
         create("create bucket", ResourceKind.BUCKET),
         create("prove credentials", ResourceKind.STORAGE_CREDENTIALS),
         create("open cache namespace", ResourceKind.CACHE),
-        create("add domain", ResourceKind.DOMAIN),
+        Step(name="add domain", do=add_domain, undo=remove_domain, atomic=True),
         Step(name="verify", do=verify, changes_nothing=True, timeout=timedelta(minutes=5)),
         Step(name="activate", do=activate, atomic=True, pivot=True),
     ),
 )
-
-__all__ = ["ONBOARD", "PROVIDERS", "OnboardInput"]

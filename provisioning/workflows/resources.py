@@ -70,6 +70,21 @@ def remove(kind: ResourceKind) -> Body:
     return undo
 
 
+def add_domain(ctx: StepContext) -> Outcome:
+    """The host name is a row of the control database: written in the transaction that records the step."""
+    resource = Resource.objects.of(ctx.tenant_id, ResourceKind.DOMAIN)
+    PROVIDERS[ResourceKind.DOMAIN].provision(context_of(ctx), resource.handle, claim=ctx.claim)
+    Resource.objects.filter(pk=resource.pk).update(state=Resource.State.READY, updated_at=Now())
+    return Done({"handle": resource.handle})
+
+
+def remove_domain(ctx: StepContext) -> Outcome:
+    resource = Resource.objects.of(ctx.tenant_id, ResourceKind.DOMAIN)
+    PROVIDERS[ResourceKind.DOMAIN].deprovision(context_of(ctx), resource.handle, claim=ctx.claim)
+    Resource.objects.filter(pk=resource.pk).update(state=Resource.State.REMOVED, updated_at=Now())
+    return Done()
+
+
 def mark(ctx: StepContext, resource: Resource, state: Resource.State) -> None:
     """Write the resource's state, unless another worker has the run by now."""
     with ctx.control():

@@ -1,0 +1,47 @@
+"""Tenants for tests: onboarded for real, by the workflow, driven in this process."""
+
+import os
+from uuid import uuid4
+
+from provisioning import lifecycle
+from provisioning.databases import blueprint
+from provisioning.models import Pool, Run, RunState
+from tenants.audit import Actor
+from tenants.models import Plan, Tenant
+from tenants.states import Tier
+
+BILLING = Actor(kind="api_key", id="3f2a0c61-0000-4000-8000-000000000001", name="billing")
+PLANS = {Tier.SCHEMA: "standard", Tier.DATABASE: "dedicated"}
+REGION = "local"
+
+
+def furnish() -> None:
+    """What `make run` makes on its first run: a cluster, a plan a tier, a published release."""
+    lifecycle.register_cluster(name="local-1", url=os.environ["CLUSTER_URL"], region=REGION, actor=BILLING)
+    for tier, name in PLANS.items():
+        Plan.objects.create(name=name, tier=tier)
+    blueprint.publish(actor=BILLING)
+
+
+def wish(slug: str, tier: Tier = Tier.SCHEMA, **more: object) -> lifecycle.TenantWish:
+    fields = {"slug": slug, "name": slug.title(), "plan": PLANS[tier], "principal": "billing", "region": REGION, **more}
+    return lifecycle.TenantWish(**fields)  # type: ignore[arg-type]  # the test's own words
+
+
+def accepted(slug: str, tier: Tier = Tier.SCHEMA) -> Run:
+    """A run that nobody has begun to drive."""
+    return lifecycle.onboard(wish=wish(slug, tier), actor=BILLING, key=str(uuid4()))
+
+
+def driven(run: Run) -> Run:
+    """The run, driven in this process until nothing more can be done about it now."""
+    lifecycle.advance(pool=Pool(run.pool))
+    run.refresh_from_db()
+    return run
+
+
+def onboarded(slug: str, tier: Tier = Tier.SCHEMA) -> Tenant:
+    """An active tenant. Raises AssertionError with the operation's error if it did not become one."""
+    run = driven(accepted(slug, tier))
+    assert run.state == RunState.SUCCEEDED, (run.state, run.error)
+    return Tenant.objects.get(slug=slug)
