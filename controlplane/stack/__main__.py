@@ -82,7 +82,7 @@ def start(choice: Choice, supervisor: Supervisor) -> str:
     announce(choice, environment, servers=server_variables(choice.ports, credentials))
     news = supervisor.run_once(programs.setup(environment))
     try:
-        own = programs.programs(choice.ports, environment)
+        own = programs.programs(choice, credentials, environment)
         for program in own:
             supervisor.start(program)
         supervisor.wait_until_ready(program.name for program in own)

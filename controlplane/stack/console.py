@@ -32,6 +32,7 @@ class Console:
         def relay() -> None:
             with output:
                 for line in output:
-                    self.say(name, line.decode(errors="replace").rstrip())
+                    if text := line.decode(errors="replace").rstrip():
+                        self.say(name, text)
 
         threading.Thread(target=relay, name=f"output of {name}", daemon=True).start()

@@ -35,6 +35,7 @@ class Credentials:
     secret_access_key: str = field(default_factory=_token, repr=False)
     weed_signing_key: str = field(default_factory=_token, repr=False)
     secret_key: str = field(default_factory=_token, repr=False)
+    application_secret_key: str = field(default_factory=_token, repr=False)
     master_key: str = field(default_factory=_master_key, repr=False)
 
 

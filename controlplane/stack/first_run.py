@@ -3,14 +3,18 @@
 import os
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
+from django.utils import timezone
 
-from controlplane.keys import make_key
+from controlplane.keys import MOST_DAYS, key_of, make_key
 from controlplane.models import ApiKey, Scope
+from controlplane.stack.files import write_private
 from tenants.actions import Actor
 from tenants.isolation.grants import grant_runtime
 from tenants.models import Plan
@@ -20,6 +24,10 @@ OPERATOR = "ops"
 SETUP = Actor(kind="system", id="setup", name="first run")
 REGION = "local"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+RENEW_BEFORE = timedelta(days=90)
+EXAMPLE = """curl {api}/api/v1/tenants -H 'Authorization: Bearer {token}' \\
+               -H 'Idempotency-Key: first' -H 'Content-Type: application/json' \\
+               -d '{{"slug": "acme", "name": "Acme", "plan": "standard"}}'"""
 PLANS = {
     "standard": (Tier.SCHEMA, "A schema of its own in a shared database."),
     "dedicated": (Tier.DATABASE, "A database of its own."),
@@ -41,7 +49,10 @@ def set_up(say: Callable[[str], None]) -> str:
     make_plans()
     say("tenant application: publishing its release")
     call_command("publish_release", verbosity=0)
-    return first_secrets()
+    shown_once = first_secrets()
+    if path := os.environ.get("TENURE_APPLICATION_KEY_FILE"):
+        keep_application_key(Path(path))
+    return shown_once
 
 
 def make_plans() -> None:
@@ -61,7 +72,30 @@ def first_secrets() -> str:
         lines += [f"  Sign in    {OPERATOR} / {password}"]
     if not ApiKey.objects.exists():
         key = make_key(principal=OPERATOR, name="first run", scopes=list(Scope), actor=SETUP)
-        lines += [f"  API key    {key.token}"]
+        lines += [f"  API key    {key.token}", "  Try it     " + EXAMPLE.format(api=_api(), token=key.token)]
     if not lines:
         return ""
     return "\n".join(("Made on this first run, and shown only now:", *lines, "", ""))
+
+
+def keep_application_key(path: Path) -> None:
+    """A key for the example application, in a file that its supervisor reads. A new one well before the end of the old.
+
+    It may hand out tenants' credentials and nothing else: with them the application works as each tenant.
+    """
+    key = key_of(path.read_text()) if path.exists() else None
+    if key is not None and key.expires_at > timezone.now() + RENEW_BEFORE:
+        return
+    made = make_key(
+        principal="example application",
+        name="example application",
+        scopes=[Scope.TENANTS_CREDENTIALS],
+        actor=SETUP,
+        days=MOST_DAYS,
+        writes_per_minute=6_000,  # several processes, each of which asks once in some minutes for each tenant
+    )
+    write_private(path, made.token)
+
+
+def _api() -> str:
+    return os.environ.get("TENURE_API_URL", "http://localhost:8000")

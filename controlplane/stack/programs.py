@@ -4,33 +4,40 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 
-from controlplane.stack.ports import HOST, Ports, answers
+from controlplane.stack.credentials import Credentials
+from controlplane.stack.ports import HOST, answers
 from controlplane.stack.process import Program, always_ready
-from controlplane.stack.variables import CHECKOUT
+from controlplane.stack.variables import CHECKOUT, Choice
 
-# What the tenants' application is given: none of the control plane's own credentials or keys.
-WITHHELD_FROM_APPLICATION = frozenset(
-    {
-        "DATABASE_URL",
-        "DATABASE_OWNER_URL",
-        "KEYRING_URL",
-        "KEYRING_OWNER_URL",
-        "CLUSTER_URL",
-        "BROKER_URL",
-    }
-)
+# The variables that hold the control plane's own credentials and keys, and what begins like them.
+CONTROL_PLANE_ONLY = ("DATABASE_", "KEYRING_", "CLUSTER_", "BROKER_", "CACHE_", "S3_", "AWS_", "TENURE_", "SECRET_KEY")
 
 
-def programs(ports: Ports, environment: Mapping[str, str]) -> tuple[Program, ...]:
+def programs(choice: Choice, credentials: Credentials, environment: Mapping[str, str]) -> tuple[Program, ...]:
     """The processes in the order of starting. Workers first: readiness asks for one that looked for work."""
-    application = {name: value for name, value in environment.items() if name not in WITHHELD_FROM_APPLICATION}
     return (
         _worker("operations", environment, processes=2),
         _worker("fleet", environment, processes=1),
         _django("sweeper", ("manage.py", "sweep"), environment, grace_s=15),
-        _gunicorn("web", "controlplane.wsgi:application", ports.web, environment),
-        _gunicorn("application", "examples.site.wsgi:application", ports.application, application),
+        _gunicorn("web", "controlplane.wsgi:application", choice.ports.web, environment),
+        _gunicorn(
+            "application",
+            "examples.site.wsgi:application",
+            choice.ports.application,
+            _of_application(choice, credentials, environment),
+        ),
     )
+
+
+def _of_application(choice: Choice, credentials: Credentials, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a customer's own process would have: whose host is whose, and a key for one kind of request."""
+    rest = {name: value for name, value in environment.items() if not name.startswith(CONTROL_PLANE_ONLY)}
+    return {
+        **rest,
+        "APPLICATION_SECRET_KEY": credentials.application_secret_key,
+        "TENURE_API_URL": environment["TENURE_API_URL"],
+        "TENURE_API_KEY": choice.application_key_file.read_text(),
+    }
 
 
 def setup(environment: Mapping[str, str]) -> Program:
@@ -82,9 +89,14 @@ def _worker(pool: str, environment: Mapping[str, str], *, processes: int) -> Pro
     )
     return _django(
         pool,
-        ("-m", "celery", "-A", "controlplane", "worker", *options),
-        # A soft shutdown: the step ends and its run is given back, see worker_soft_shutdown_timeout.
-        {**environment, "REMAP_SIGTERM": "SIGQUIT"},
+        ("-m", "celery", "--quiet", "-A", "controlplane", "worker", *options),
+        {
+            **environment,
+            # A soft shutdown: the step ends and its run is given back, see worker_soft_shutdown_timeout.
+            "REMAP_SIGTERM": "SIGQUIT",
+            # Celery warns root because of pickled messages, and ours are JSON.
+            "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
+        },
         grace_s=60,
         orphaned_with=signal.SIGTERM,
     )

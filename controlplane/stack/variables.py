@@ -35,6 +35,10 @@ class Choice:
     servers: frozenset[str]
     given: Mapping[str, str] = field(repr=False)
 
+    @property
+    def application_key_file(self) -> Path:
+        return self.folder / "application-key"
+
     def environment(self, credentials: Credentials) -> dict[str, str]:
         """The variables of Tenure's processes: what was given, over what the embedded servers need."""
         ours = embedded_environment(self.ports, credentials)
@@ -45,8 +49,12 @@ class Choice:
             ours = {name: value for name, value in ours.items() if name not in (*DATABASES, *DATABASE_OWNERS)}
         if "object-store" not in self.servers:
             ours = {name: value for name, value in ours.items() if not name.startswith(("AWS_", "S3_"))}
-        tenants = {"TENANT_URL": f"http://{{slug}}.localhost:{self.ports.application}/"}
-        return {**tenants, **ours, **given, "PYTHONUNBUFFERED": "1"}
+        addresses = {
+            "TENURE_API_URL": f"http://localhost:{self.ports.web}",
+            "TENANT_URL": f"http://{{slug}}.localhost:{self.ports.application}/",
+            "TENURE_APPLICATION_KEY_FILE": str(self.application_key_file),
+        }
+        return {**addresses, **ours, **given, "PYTHONUNBUFFERED": "1"}
 
 
 def choose(given: Mapping[str, str] = os.environ) -> Choice:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import botocore.exceptions
@@ -27,13 +27,13 @@ from controlplane.stack.errors import StackError
 from controlplane.stack.ports import HOST, answers, is_free
 
 
-def client(stack: Stack, service: str, **keys: str) -> Any:
+def client(stack: Stack, service: Literal["s3", "sts"] = "s3", keys: tuple[str, str, str] | None = None) -> Any:
+    """With the stack's own identity, or with vended `keys`: id, secret, session token."""
     known = stack.environment
-    keys = keys or {
-        "aws_access_key_id": known["AWS_ACCESS_KEY_ID"],
-        "aws_secret_access_key": known["AWS_SECRET_ACCESS_KEY"],
-    }
-    return boto3.client(service, endpoint_url=known["S3_ENDPOINT_URL"], region_name=known["AWS_DEFAULT_REGION"], **keys)
+    access_key_id, secret, token = keys or (known["AWS_ACCESS_KEY_ID"], known["AWS_SECRET_ACCESS_KEY"], None)
+    return boto3.Session(access_key_id, secret, token, known["AWS_DEFAULT_REGION"]).client(
+        service, endpoint_url=known["S3_ENDPOINT_URL"]
+    )
 
 
 def url_of(stack: Stack, role: str, database: str) -> str:
@@ -61,13 +61,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_second_start_keeps_rows_and_objects_and_passwords_at_other_ports(folder: Path) -> None:
     with start(folder) as first:
         note(first, "kept")
-        client(first, "s3").create_bucket(Bucket="t-kept")
-        client(first, "s3").put_object(Bucket="t-kept", Key="file", Body=b"kept")
+        client(first).create_bucket(Bucket="t-kept")
+        client(first).put_object(Bucket="t-kept", Key="file", Body=b"kept")
     with start(folder) as second:
         assert second.ports != first.ports
         assert second.credentials == first.credentials
         assert notes(second) == ["kept"]
-        assert client(second, "s3").get_object(Bucket="t-kept", Key="file")["Body"].read() == b"kept"
+        assert client(second).get_object(Bucket="t-kept", Key="file")["Body"].read() == b"kept"
     assert all(is_free(port) for ports in second.ports.named.values() for port in ports)
 
 
@@ -172,7 +172,7 @@ def test_a_wrong_password_is_refused(stack: Stack) -> None:
 
 
 def test_vended_credentials_reach_one_bucket_alone(stack: Stack) -> None:
-    admin = client(stack, "s3")
+    admin = client(stack)
     for name in ("t-stack-acme", "t-stack-globex"):
         admin.create_bucket(Bucket=name)
         admin.put_object(Bucket=name, Key="secret", Body=name.encode())
@@ -180,30 +180,25 @@ def test_vended_credentials_reach_one_bucket_alone(stack: Stack) -> None:
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": reach}]}
     vended = client(stack, "sts").get_federation_token(Name="acme", Policy=json.dumps(policy), DurationSeconds=900)
     keys = vended["Credentials"]
-    acme = client(
-        stack,
-        "s3",
-        aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"],
-        aws_session_token=keys["SessionToken"],
-    )
+    acme = client(stack, "s3", (keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]))
     assert acme.get_object(Bucket="t-stack-acme", Key="secret")["Body"].read() == b"t-stack-acme"
-    for attack in (
-        lambda: acme.get_object(Bucket="t-stack-globex", Key="secret"),
-        lambda: acme.put_object(Bucket="t-stack-globex", Key="mine", Body=b""),
-        lambda: acme.list_objects_v2(Bucket="t-stack-globex"),
-        lambda: acme.copy_object(Bucket="t-stack-acme", Key="stolen", CopySource="t-stack-globex/secret"),
-        lambda: acme.delete_object(Bucket="t-stack-globex", Key="secret"),
-        lambda: acme.create_bucket(Bucket="t-stack-mine"),
+    globex = {"Bucket": "t-stack-globex"}
+    for verb, request in (
+        ("get_object", {**globex, "Key": "secret"}),
+        ("put_object", {**globex, "Key": "mine", "Body": b""}),
+        ("list_objects_v2", globex),
+        ("copy_object", {"Bucket": "t-stack-acme", "Key": "stolen", "CopySource": "t-stack-globex/secret"}),
+        ("delete_object", {**globex, "Key": "secret"}),
+        ("create_bucket", {"Bucket": "t-stack-mine"}),
     ):
         with pytest.raises(botocore.exceptions.ClientError, match="AccessDenied"):
-            attack()
+            getattr(acme, verb)(**request)
     assert admin.get_object(Bucket="t-stack-globex", Key="secret")["Body"].read() == b"t-stack-globex"
 
 
 @pytest.mark.parametrize("path", ["/buckets/", "/buckets/t-stack-inner/secret", "/etc/iam/identity.json"])
 def test_the_stores_inner_ports_serve_nobody_without_its_signature(stack: Stack, path: str) -> None:
-    admin = client(stack, "s3")
+    admin = client(stack)
     admin.create_bucket(Bucket="t-stack-inner")
     admin.put_object(Bucket="t-stack-inner", Key="secret", Body=b"secret")
     for flag in ("filer.port", "volume.port"):
@@ -227,4 +222,4 @@ def test_a_killed_server_is_started_again_over_its_data(folder: Path, name: str)
         own.restart(name, by=signal.SIGKILL)
         assert notes(own) == ["before"]
         assert answers(own.ports.valkey)
-        assert client(own, "s3").list_buckets()["Buckets"] == []
+        assert client(own).list_buckets()["Buckets"] == []

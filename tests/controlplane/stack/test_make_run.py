@@ -75,7 +75,7 @@ class Run:
         return status
 
     def children(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return list(psutil.Process(self.process.pid).children(recursive=True))
 
     def get(self, path: str, **headers: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(HOST, self.ports.web, timeout=30)
