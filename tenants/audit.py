@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -91,10 +92,10 @@ class Report:
 class Entry:
     """One thing that happened. See `write` for the fields."""
 
-    action: AuditAction
+    action: AuditAction | str
     actor: Actor
-    object: tuple[ObjectType, UUID | int]
-    outcome: Outcome = Outcome.DONE
+    object: tuple[ObjectType | str, UUID | int]
+    outcome: Outcome | str = Outcome.DONE
     tenant: UUID | None = None
     operation: UUID | None = None
     request: UUID | None = None
@@ -121,20 +122,17 @@ def write(
     the words of COUNTS. Raises AuditBodyError for anything that is not on the lists, AuditOutsideTransaction outside
     a transaction, Tenant.DoesNotExist for an unknown tenant.
     """
-    try:
-        entry = Entry(
-            action=AuditAction(action),
-            actor=actor,
-            object=(ObjectType(object[0]), object[1]),
-            outcome=Outcome(outcome),
-            tenant=tenant,
-            operation=operation,
-            request=request,
-            keys=tuple(keys),
-            counts=counts,
-        )
-    except ValueError:
-        raise AuditBodyError from None  # its message quotes what was passed, which must not reach a log either
+    entry = Entry(
+        action=action,
+        actor=actor,
+        object=object,
+        outcome=outcome,
+        tenant=tenant,
+        operation=operation,
+        request=request,
+        keys=tuple(keys),
+        counts=counts,
+    )
     write_together((entry,))
 
 
@@ -162,12 +160,12 @@ def body_of(entry: Entry) -> str:
             "v": VERSION,
             "entry": str(uuid4()),
             "at": timezone.now().isoformat(timespec="microseconds"),
-            "action": AuditAction(entry.action),
+            "action": _word(AuditAction, entry.action),
             "actor": _actor(entry.actor),
             "tenant": _optional(entry.tenant),
-            "object_type": ObjectType(entry.object[0]),
+            "object_type": _word(ObjectType, entry.object[0]),
             "object_id": _id(entry.object[1]),
-            "outcome": Outcome(entry.outcome),
+            "outcome": _word(Outcome, entry.outcome),
             "operation": _optional(entry.operation),
             "request": _optional(entry.request),
             "keys": [str(_uuid(key)) for key in entry.keys],
@@ -270,6 +268,13 @@ def _actor(actor: Actor) -> str:
     if actor.kind not in KNOWN_IDS or not KNOWN_IDS[actor.kind](actor.id):
         raise AuditBodyError
     return str(actor)
+
+
+def _word(words: type[StrEnum], value: str) -> str:
+    try:
+        return words(value).value
+    except ValueError:
+        raise AuditBodyError from None  # its message quotes what was passed, which must not reach a log either
 
 
 def _uuid(value: object) -> UUID:

@@ -8,13 +8,14 @@ from one to the other. The key id is a hash of the master key: without it, a key
 was tampered with would look the same to the operator, and they have different cures.
 """
 
+import os
 import secrets
 import struct
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-import boto3
+from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.exceptions import InvalidTag
@@ -146,16 +147,23 @@ def _required_kms_key() -> str:
     return key_arn
 
 
+def _kms() -> "KMSClient":
+    return _kms_client(os.getpid())
+
+
 @lru_cache(maxsize=1)
-def _kms_client() -> "KMSClient":
-    """Region and credentials come from AWS's own variables; AWS_ENDPOINT_URL_KMS names another server."""
-    return boto3.client("kms", config=Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2}))
+def _kms_client(_process: int) -> "KMSClient":
+    """Region and credentials come from AWS's own variables; AWS_ENDPOINT_URL_KMS names another server.
+
+    One per process: a client's connections do not survive a fork.
+    """
+    return Session().client("kms", config=Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2}))
 
 
 def _kms_encrypt(key_arn: str, data_key: bytes, *, purpose: str, owner: str) -> bytes:
     """Wrap a data key. The encryption context is authenticated, and shows in CloudTrail: it holds no secret."""
     try:
-        reply = _kms_client().encrypt(
+        reply = _kms().encrypt(
             KeyId=key_arn, Plaintext=data_key, EncryptionContext={"purpose": purpose, "owner": owner}
         )
     except (ClientError, BotoCoreError) as error:
@@ -165,7 +173,7 @@ def _kms_encrypt(key_arn: str, data_key: bytes, *, purpose: str, owner: str) -> 
 
 def _kms_decrypt(key_arn: str, wrapped: bytes, *, purpose: str, owner: str) -> bytes:
     try:
-        reply = _kms_client().decrypt(
+        reply = _kms().decrypt(
             KeyId=key_arn, CiphertextBlob=wrapped, EncryptionContext={"purpose": purpose, "owner": owner}
         )
     except (ClientError, BotoCoreError) as error:
