@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import Tags, register
 
 
@@ -7,6 +8,11 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from tenants.isolation import credentials
         from tenants.isolation.grants import check_roles_apart
+        from tenants.isolation.remote import ControlPlane
 
-        register(check_roles_apart, Tags.security)
+        if "owner" in settings.DATABASES:
+            register(check_roles_apart, Tags.security)
+        if url := getattr(settings, "TENURE_API_URL", ""):  # an application; the control plane is its own source
+            credentials.register(ControlPlane(url, getattr(settings, "TENURE_API_KEY", "")))

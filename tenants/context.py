@@ -1,9 +1,11 @@
 """Who the running code is working for. One context variable; nothing else in the process remembers "the tenant"."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Lock
 from uuid import UUID
 
 from tenants.errors import NoTenant, WrongTenant
@@ -34,6 +36,9 @@ class TenantContext:
 
 
 _scope: ContextVar[TenantContext | None] = ContextVar("tenant_scope", default=None)
+_counting = Lock()
+_open: Counter[str] = Counter()
+"""How many scopes are open in this process, by tenant key: what belongs to none may be given up."""
 
 
 def current() -> TenantContext:
@@ -43,13 +48,36 @@ def current() -> TenantContext:
     return context
 
 
+def current_or_none() -> TenantContext | None:
+    """The open scope, for the few seams that serve both sides: the router and the log filter."""
+    return _scope.get()
+
+
 @contextmanager
 def tenant_scope(context: TenantContext) -> Iterator[TenantContext]:
-    """Everything inside belongs to one tenant. Raises WrongTenant inside another tenant's scope."""
+    """Everything inside belongs to one tenant. Raises WrongTenant inside another tenant's scope.
+
+    It follows the code into coroutines and `sync_to_async`, and not into threads that the code starts itself.
+    """
     if (outer := _scope.get()) is not None and outer.tenant_id != context.tenant_id:
         raise WrongTenant
+    with _counting:
+        _open[context.key] += 1
     token = _scope.set(context)
     try:
         yield context
     finally:
         _scope.reset(token)
+        with _counting:
+            _open[context.key] -= 1
+            if not _open[context.key]:
+                del _open[context.key]
+
+
+def while_idle(key: str, act: Callable[[], None]) -> bool:
+    """Call `act` unless a scope of this tenant is open in the process; none opens meanwhile. False: it was in use."""
+    with _counting:
+        if _open[key]:
+            return False
+        act()
+        return True

@@ -5,6 +5,7 @@ import pytest
 
 from controlplane.stack.embedded import Stack
 from tests import databases, fleet
+from tests import pair as side_by_side
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,22 @@ def house(stack: Stack, furnished: None, django_db_blocker: Any) -> Iterator[Non
     """A control plane of this test's own that can onboard."""
     with django_db_blocker.unblock():
         yield from databases.fresh(stack, "furnished")
+
+
+@pytest.fixture(scope="session")
+def both(stack: Stack, furnished: None, django_db_blocker: Any) -> side_by_side.Pair:
+    """acme in the schema tier and globex in the database tier, made once; ask for `pair` instead."""
+    with django_db_blocker.unblock():
+        return side_by_side.make(stack)
+
+
+@pytest.fixture
+def pair(stack: Stack, both: side_by_side.Pair, django_db_blocker: Any) -> Iterator[side_by_side.Pair]:
+    """acme and globex without rows of their own. A test that changes their servers' side onboards its own instead."""
+    with django_db_blocker.unblock():
+        databases.load(stack, side_by_side.TEMPLATE)
+        try:
+            yield both
+            side_by_side.wipe(both)
+        finally:
+            databases.close_all()

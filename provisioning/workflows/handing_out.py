@@ -9,6 +9,8 @@ from psycopg.conninfo import make_conninfo
 from provisioning.databases.tiers import LoginRole
 from provisioning.models import Resource, ResourceKind
 from provisioning.providers import StorageCredentials, vend
+from tenants.context import TenantContext
+from tenants.isolation import credentials as seam
 from tenants.models import Cluster, Tenant
 
 
@@ -53,4 +55,35 @@ def credentials_of(tenant: Tenant) -> Credentials:
             password=LoginRole().password(context),
         ),
         storage=vended,
+    )
+
+
+class InProcess:
+    """The source of credentials for the control plane's own code in a tenant's scope. Nobody is handed anything."""
+
+    def credentials(self, context: TenantContext) -> seam.Credentials:
+        return for_scope(credentials_of(Tenant.objects.get(pk=context.tenant_id)))
+
+
+def for_scope(given: Credentials) -> seam.Credentials:
+    """In the words of the seam that opens connections and files."""
+    database, storage = given.database, given.storage
+    return seam.Credentials(
+        database=seam.DatabaseCredentials(
+            host=database.host,
+            port=database.port,
+            name=database.name,
+            user=database.user,
+            password=database.password,
+            schema=database.schema,
+        ),
+        storage=seam.StorageCredentials(
+            endpoint_url=storage.endpoint_url,
+            region=storage.region,
+            bucket=storage.bucket,
+            access_key_id=storage.access_key_id,
+            secret_access_key=storage.secret_access_key,
+            session_token=storage.session_token,
+            expires_at=storage.expires_at,
+        ),
     )

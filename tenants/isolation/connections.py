@@ -1,0 +1,117 @@
+"""One alias of Django's databases per tenant, made when first asked for and given up when others need the room.
+
+# Note [Aliases come and go]
+An alias holds no address and no password: the connection asks for them when it opens. Django walks over
+`connections.settings` in every thread, so that mapping is replaced, never changed. Connections belong to the thread
+that opened them, and yet a process must not collect one per thread and tenant: when there are more than MOST_OPEN,
+those of the tenant used longest ago are closed from whichever thread needs the room. That is safe because it happens
+only while no scope of that tenant is open in the process, and without one nothing may run on them (see `db/base.py`).
+Tenants in use are never closed, so a process that serves more than MOST_OPEN at the same moment holds more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from threading import Lock, local
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+import psycopg
+from django.apps import apps
+from django.db import connections
+
+from tenants.context import TenantContext, while_idle
+
+if TYPE_CHECKING:
+    from tenants.isolation.db.base import DatabaseWrapper
+
+ENGINE = "tenants.isolation.db"
+ALIAS = re.compile(r"t_[0-9a-f]{32}")  # TenantContext.key
+MOST_OPEN = 32  # connections, and tenants with an alias, of one process
+
+_changing = Lock()
+_opened: OrderedDict[str, WeakSet[psycopg.Connection]] = OrderedDict()
+"""The raw connections by alias, the one used longest ago first. Weak: a thread that ends closes its own."""
+
+
+class _Mine(local):
+    """The wrappers of this thread, by alias."""
+
+    def __init__(self) -> None:
+        self.wrappers: dict[str, DatabaseWrapper] = {}
+
+
+_mine = _Mine()
+
+
+def alias_of(context: TenantContext) -> str:
+    """The alias of Django's databases that leads to this tenant; made if need be."""
+    if context.key not in connections.settings:
+        _add(context.key)
+    return context.key
+
+
+def is_tenants(alias: str) -> bool:
+    """Whether an alias is a tenant's, be it still there or given up."""
+    return ALIAS.fullmatch(alias) is not None
+
+
+def wrappers_of_this_thread() -> dict[str, DatabaseWrapper]:
+    return _mine.wrappers
+
+
+def open_count() -> int:
+    """How many connections to tenants' databases this process holds open."""
+    with _changing:
+        return _count()
+
+
+def opened(alias: str, connection: psycopg.Connection) -> None:
+    """Remember a new connection, and make room for it."""
+    with _changing:
+        _opened.setdefault(alias, WeakSet()).add(connection)
+        _opened.move_to_end(alias)
+        _make_room()
+
+
+def used(alias: str) -> None:
+    with _changing:
+        if alias in _opened:
+            _opened.move_to_end(alias)
+
+
+def _add(alias: str) -> None:
+    with _changing:
+        connections.settings = connections.configure_settings(
+            {
+                **connections.settings,
+                alias: {"ENGINE": ENGINE, "NAME": alias, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True},
+            }
+        )
+        _opened.setdefault(alias, WeakSet())
+        _make_room()
+    for stale in _mine.wrappers.keys() - connections.settings.keys():
+        del connections[stale]  # given up by another thread, which could not reach our wrapper
+        del _mine.wrappers[stale]
+
+
+def _make_room() -> None:
+    for alias in list(_opened):
+        if len(_opened) <= MOST_OPEN and _count() <= MOST_OPEN:
+            return
+        while_idle(alias, lambda alias=alias: _give_up(alias))  # type: ignore[misc]  # binds this turn's alias
+
+
+def _give_up(alias: str) -> None:
+    for connection in _opened.pop(alias):
+        connection.close()
+    connections.settings = {name: entry for name, entry in connections.settings.items() if name != alias}
+    if apps.is_installed("django.contrib.contenttypes"):
+        from django.contrib.contenttypes.models import ContentType
+
+        ContentType.objects._cache.pop(alias, None)  # type: ignore[attr-defined]  # noqa: SLF001  it keeps every alias it ever saw
+
+
+def _count() -> int:
+    return sum(not connection.closed for held in _opened.values() for connection in held)

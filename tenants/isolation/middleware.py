@@ -1,0 +1,152 @@
+"""From the host name of a request to the scope it runs in. Nothing else in a request can choose the tenant."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import ClassVar, cast
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http.request import split_domain_port
+from django.template.loader import render_to_string
+from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
+from django_tenants.middleware.main import TenantMainMiddleware
+
+from tenants.context import TenantContext, tenant_scope
+from tenants.isolation.credentials import CredentialsRefused, CredentialsUnavailable, NoCredentialSource
+from tenants.isolation.storage import StorageRefused, StorageUnavailable
+from tenants.models import Domain, Tenant
+from tenants.states import TenantState
+
+TEMPLATE = "tenants/closed.html"
+SERVERS_AWAY = (CredentialsUnavailable, StorageUnavailable, OperationalError)
+WRONGLY_SET_UP = (CredentialsRefused, NoCredentialSource, StorageRefused)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A page instead of the application's. `again_s`: when it is worth trying again, in seconds; the page does."""
+
+    status: HTTPStatus
+    title: str
+    text: str
+    again_s: int | None = None
+
+
+UNKNOWN = Notice(HTTPStatus.NOT_FOUND, "Nobody lives here", "No workspace has this address. Check its spelling.")
+UNAVAILABLE = Notice(
+    HTTPStatus.SERVICE_UNAVAILABLE, "Not available right now", "This workspace does not answer. We keep trying.", 5
+)
+BY_STATE: dict[TenantState, Notice] = {
+    TenantState.PROVISIONING: Notice(
+        HTTPStatus.SERVICE_UNAVAILABLE, "Almost there", "This workspace is being prepared. It opens here by itself.", 2
+    ),
+    TenantState.FAILED: Notice(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "This workspace could not be prepared",
+        "Its operator has been told, and nothing is left half done. It opens here once a new attempt has succeeded.",
+        30,
+    ),
+    TenantState.SUSPENDED: Notice(
+        HTTPStatus.FORBIDDEN,
+        "This workspace is suspended",
+        "Its data is kept, and its doors are shut. Whoever manages it with the operator can have it opened again.",
+    ),
+}
+
+
+class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # django-tenants ships no types
+    """django-tenants' host routing; what follows the match is ours: a scope instead of a switched connection.
+
+    Hosts in settings.SITE_HOSTS belong to no tenant and are served by PUBLIC_SCHEMA_URLCONF, without a scope.
+    """
+
+    async_capable: ClassVar[bool] = False
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if (notice := self.process_request(request)) is not None:
+            return notice
+        context: TenantContext | None = request.tenant_context  # type: ignore[attr-defined]  # set just now
+        if context is None:
+            return self._answer(request)
+        with tenant_scope(context):
+            response = self._answer(request)
+        if isinstance(response, StreamingHttpResponse) and not response.is_async:
+            response.streaming_content = _each_in_scope(context, cast(Iterable[bytes], response.streaming_content))
+        patch_vary_headers(response, ("Cookie", "Authorization"))
+        if not response.has_header("Cache-Control"):
+            patch_cache_control(response, private=True)
+        return response
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Set `request.tenant` and `request.tenant_context`, or answer with a notice. No connection is switched."""
+        request.tenant = request.tenant_context = None  # type: ignore[attr-defined]
+        try:
+            host = self.hostname_from_request(request)
+        except (DisallowedHost, UnicodeError):
+            return _page(UNKNOWN)
+        if host in getattr(settings, "SITE_HOSTS", ()):
+            self.setup_url_routing(request, force_public=True)
+            return None
+        try:
+            tenant = self.get_tenant(Domain, host)
+            if tenant.state != TenantState.ACTIVE:
+                return _page(BY_STATE[TenantState(tenant.state)])
+            request.tenant_context = tenant.context()  # type: ignore[attr-defined]
+        except Domain.DoesNotExist:
+            return _page(UNKNOWN)
+        except OperationalError as error:
+            return self.process_exception(request, error)
+        request.tenant = tenant  # type: ignore[attr-defined]
+        return None
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """A server that is away or refuses us is no fault of the page. Anything else goes on as it is."""
+        if not isinstance(exception, SERVERS_AWAY + WRONGLY_SET_UP):
+            return None
+        level = logging.ERROR if isinstance(exception, WRONGLY_SET_UP) else logging.WARNING
+        logger.log(level, "%s: %s %s", request.get_host(), exception, getattr(exception, "cure", ""))
+        return _page(UNAVAILABLE)
+
+    @staticmethod
+    def hostname_from_request(request: HttpRequest) -> str:
+        """In lower case, without port and trailing dot (RFC 1034 §3.1), and whole: `www.` may be another tenant."""
+        return split_domain_port(request.get_host())[0]
+
+    def get_tenant(self, domain_model: type[Domain], hostname: str) -> Tenant:
+        """Only the columns that an application may read."""
+        columns = ("domain", *(f"tenant__{name}" for name in ("slug", "name", "state", "incarnation")))
+        return domain_model.objects.select_related("tenant").only(*columns).get(domain=hostname).tenant
+
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        get_response: Callable[[HttpRequest], HttpResponseBase] = self.get_response
+        return get_response(request)
+
+
+def _page(notice: Notice) -> HttpResponse:
+    """Rendered without the request: a context processor may ask for the very server that is away."""
+    response = HttpResponse(render_to_string(TEMPLATE, {"notice": notice}), status=notice.status)
+    if notice.again_s is not None:
+        response["Retry-After"] = str(notice.again_s)
+    add_never_cache_headers(response)
+    return response
+
+
+def _each_in_scope(context: TenantContext, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """A body made while it is sent is made after the request's scope has closed. Open only around each part, since a
+    generator shares its caller's context: left open, the scope would reach into the server's own code.
+    """
+    iterator = iter(parts)
+    while True:
+        with tenant_scope(context):
+            part = next(iterator, None)
+        if part is None:
+            return
+        yield part

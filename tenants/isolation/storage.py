@@ -1,0 +1,226 @@
+"""Django's file storage over the bucket of the open scope, with credentials that reach nothing else.
+
+Written over boto3 rather than django-storages, whose S3Storage holds one bucket and one set of keys per instance: what
+would have to be replaced (client, bucket, prefix, renewal, expiry of links) is most of what is here.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from tempfile import SpooledTemporaryFile
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.exceptions import SuspiciousFileOperation
+from django.core.files.base import File
+from django.core.files.storage import Storage
+from django.utils import timezone
+from django.utils.deconstruct import deconstructible
+
+from tenants.context import current
+from tenants.errors import TenureError
+from tenants.isolation import credentials
+from tenants.isolation.credentials import StorageCredentials
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+LINK_LIFE = timedelta(minutes=15)
+MOST_CLIENTS = 32  # making one takes some 10 ms and 1 MB
+MOST_NAME_BYTES = 900  # Amazon S3 keys end at 1,024 bytes, prefix included
+IN_MEMORY_BYTES = 1024 * 1024
+IN_THIS_THREAD = TransferConfig(use_threads=False)  # else boto3 makes a pool of ten threads for every file
+
+
+class StorageUnavailable(TenureError):
+    """The object store did not do what was asked."""
+
+    code = "STORAGE_UNAVAILABLE"
+    cure = "Try again in a moment. If it lasts, look at the object store."
+
+
+class StorageRefused(TenureError):
+    """The object store refuses this tenant's credentials."""
+
+    code = "STORAGE_REFUSED"
+    cure = "Check that the tenant is active and its bucket is there: verify its resources."
+
+
+@deconstructible
+class TenantStorage(Storage):
+    """Bucket and credentials come from the scope at each call, so one instance serves every tenant."""
+
+    def url(self, name: str | None) -> str:
+        """A presigned link (signature version 4) that downloads the file, for at most 15 minutes."""
+        session, client = _opened()
+        key = _key(session, name or "")
+        life = min(LINK_LIFE, session.expires_at - timezone.now())
+        attachment = f"attachment; filename*=UTF-8''{quote(key.rsplit('/', 1)[-1], safe='')}"
+        return client.generate_presigned_url(
+            "get_object",
+            # Never shown inside the page: an uploaded HTML file would run as the store's origin.
+            Params={"Bucket": session.bucket, "Key": key, "ResponseContentDisposition": attachment},
+            ExpiresIn=max(1, int(life.total_seconds())),
+        )
+
+    def exists(self, name: str) -> bool:
+        return self._head(name) is not None
+
+    def size(self, name: str) -> int:
+        """In bytes. Raises FileNotFoundError."""
+        return int(self._found(name)["ContentLength"])
+
+    def get_modified_time(self, name: str) -> datetime:
+        modified: datetime = self._found(name)["LastModified"]
+        return modified
+
+    def delete(self, name: str) -> None:
+        """Also when it is not there. In a versioned bucket the former versions stay until they are erased."""
+        session, client = _opened()
+        with _errors(name):
+            client.delete_object(Bucket=session.bucket, Key=_key(session, name))
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Names of folders and of files directly below `path`; the empty path is the tenant's top."""
+        session, client = _opened()
+        prefix = f"{_key(session, path.rstrip('/'))}/" if path.strip("/.") else session.prefix
+        folders: list[str] = []
+        files: list[str] = []
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=session.bucket, Prefix=prefix, Delimiter="/")
+        with _errors(path):
+            for page in pages:
+                folders += [each["Prefix"][len(prefix) : -1] for each in page.get("CommonPrefixes", ())]
+                files += [each["Key"][len(prefix) :] for each in page.get("Contents", ()) if each["Key"] != prefix]
+        return folders, files
+
+    def _open(self, name: str, mode: str = "rb") -> File[bytes]:
+        if mode not in {"r", "rb"}:
+            raise ValueError(f"Objects are opened for reading only, not {mode!r}; save() replaces one.")
+        session, client = _opened()
+        body: IO[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115  the caller closes it
+        with _errors(name):
+            client.download_fileobj(session.bucket, _key(session, name), body, Config=IN_THIS_THREAD)
+        body.seek(0)
+        return File(body, name)
+
+    def _save(self, name: str, content: File[Any]) -> str:
+        """Where somebody took the name since it was chosen, another is taken: nothing is ever overwritten."""
+        session, client = _opened()
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        while True:
+            key = _key(session, name)
+            try:
+                with _errors(name):
+                    client.put_object(
+                        Bucket=session.bucket, Key=key, Body=_body(content), ContentType=kind, IfNoneMatch="*"
+                    )
+            except FileExistsError:
+                name = self.get_available_name(name)
+            else:
+                return name
+
+    def _found(self, name: str) -> dict[str, Any]:
+        if (head := self._head(name)) is None:
+            raise FileNotFoundError(name)
+        return head
+
+    def _head(self, name: str) -> dict[str, Any] | None:
+        session, client = _opened()
+        try:
+            with _errors(name):
+                return dict(client.head_object(Bucket=session.bucket, Key=_key(session, name)))
+        except FileNotFoundError:
+            return None
+
+
+class _Clients:
+    """One S3 client per set of credentials; the one used longest ago is given up first."""
+
+    def __init__(self) -> None:
+        self.known: OrderedDict[tuple[str, str], S3Client] = OrderedDict()
+        self.lock = Lock()
+
+    def of(self, session: StorageCredentials) -> S3Client:
+        name = (session.access_key_id, session.session_token)  # two sessions may share an id, never a token
+        with self.lock:  # making a client is not thread-safe, using one is (boto3, "Multithreading")
+            if name not in self.known:
+                self.known[name] = _client(session)
+            self.known.move_to_end(name)
+            while len(self.known) > MOST_CLIENTS:
+                self.known.popitem(last=False)
+            return self.known[name]
+
+
+_clients = _Clients()
+
+
+def _opened() -> tuple[StorageCredentials, S3Client]:
+    session = credentials.of(current()).storage
+    return session, _clients.of(session)
+
+
+def _client(session: StorageCredentials) -> S3Client:
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=session.endpoint_url,
+        region_name=session.region,
+        aws_access_key_id=session.access_key_id,
+        aws_secret_access_key=session.secret_access_key,
+        aws_session_token=session.session_token,
+        config=Config(
+            signature_version="s3v4",
+            # Only AWS gives each bucket a host name of its own.
+            s3={"addressing_style": "path" if session.endpoint_url else "virtual"},
+            connect_timeout=3,
+            read_timeout=30,
+            retries={"total_max_attempts": 3, "mode": "standard"},
+        ),
+    )
+
+
+def _key(session: StorageCredentials, name: str) -> str:
+    """The object's key. SuspiciousFileOperation for a name that could leave the prefix, here or in a proxy."""
+    odd = any(part in {"", ".", ".."} for part in name.split("/"))
+    if odd or not name.isprintable() or "\\" in name or len(name.encode()) > MOST_NAME_BYTES:
+        raise SuspiciousFileOperation(f"{name[:100]!r} is not a name for a tenant's file.")
+    return f"{session.prefix}{name}"
+
+
+def _body(content: File[Any]) -> IO[bytes] | bytes:
+    """The file from its beginning; text is stored as UTF-8."""
+    if content.seekable():
+        content.seek(0)
+    start = content.read(0)
+    if isinstance(start, str) or not content.seekable():
+        whole = content.read()
+        return whole.encode() if isinstance(whole, str) else whole
+    return content
+
+
+@contextmanager
+def _errors(name: str) -> Iterator[None]:
+    """Turn the vendor's errors into Django's where it has one, else into ours. Nothing secret is in their text."""
+    try:
+        yield
+    except ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        code = error.response["Error"].get("Code", "")
+        if code in {"NoSuchKey", "404"}:
+            raise FileNotFoundError(name) from error
+        if status == HTTPStatus.PRECONDITION_FAILED:
+            raise FileExistsError(name) from error
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise StorageRefused(code=code) from error
+        raise StorageUnavailable(code=code, status=status) from error
+    except BotoCoreError as error:
+        raise StorageUnavailable(code=type(error).__name__) from error
