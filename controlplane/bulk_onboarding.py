@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from controlplane.billing_export import Line
@@ -52,7 +50,7 @@ def onboard_all(lines: Iterable[Line], *, write: bool) -> Iterator[Answer]:
 
 def accepted(number: int, wish: lifecycle.TenantWish) -> Answer:
     known = started_before(wish)
-    run = lifecycle.onboard(wish=wish, actor=ACTOR, key=key_of(wish))
+    run = lifecycle.onboard(wish=wish, actor=ACTOR, key=wish.digest)
     return Answer(number, wish.slug, "present" if known else "accepted", run=run)
 
 
@@ -65,11 +63,7 @@ def planned(number: int, wish: lifecycle.TenantWish) -> Answer:
 
 
 def started_before(wish: lifecycle.TenantWish) -> bool:
-    return Run.objects.filter(actor=str(ACTOR), key=key_of(wish)).exists()
-
-
-def key_of(wish: lifecycle.TenantWish) -> str:
-    return hashlib.sha256(json.dumps(asdict(wish), sort_keys=True).encode()).hexdigest()
+    return Run.objects.filter(actor=str(ACTOR), key=wish.digest).exists()
 
 
 def watch(runs: list[Run], *, ended: Callable[[int], None]) -> dict[str, int]:

@@ -127,7 +127,7 @@ def onboard(*, wish: TenantWish, actor: Actor, key: str, request_id: str = "", p
             tenant = new_tenant(asked)
             reserve(tenant, asked.tier)
             events.record(EventType.TENANT_CREATED, tenant_id=tenant.pk)
-            run = start_onboarding(tenant, actor=actor, key=key, request_id=request_id)
+            run = start_onboarding(tenant, actor=actor, key=key, request_id=request_id, wish=wish.digest)
             audit(
                 AuditAction.TENANT_CREATED,
                 actor=actor,

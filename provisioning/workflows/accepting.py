@@ -32,10 +32,12 @@ VERBS: dict[str, frozenset[TenantState]] = {
 """Which states allow which verb on a tenant. The same table answers what may be done and refuses what may not."""
 
 
-def start_onboarding(tenant: Tenant, *, actor: Actor, key: str, request_id: str, reason: str = "") -> Run:
+def start_onboarding(
+    tenant: Tenant, *, actor: Actor, key: str, request_id: str, wish: str = "", reason: str = ""
+) -> Run:
     return start(
         ONBOARD,
-        input=OnboardInput(tenant_id=tenant.pk, incarnation=tenant.incarnation, tier=tenant.plan.tier),
+        input=OnboardInput(tenant_id=tenant.pk, incarnation=tenant.incarnation, tier=tenant.plan.tier, wish=wish),
         tenant_id=tenant.pk,
         lock_key=lock_of(tenant),
         limit_key=limit_of(tenant),
@@ -65,12 +67,7 @@ def repeated(actor: Actor, key: str) -> Run | None:
 
 
 def same_wish(run: Run, wish: TenantWish) -> Run:
-    tenant = run.tenant
-    if (
-        run.workflow != ONBOARD.name
-        or tenant is None
-        or (tenant.slug, tenant.external_ref, tenant.principal) != (wish.slug, wish.external_ref, wish.principal)
-    ):
+    if run.input.get("wish") != wish.digest:
         raise KeyReused(f"This key started {run.public_id} before.", operation=run.public_id)
     return run
 

@@ -33,11 +33,12 @@ ENGINE = Actor(kind="system", id="engine", name="engine")
 
 @dataclass(frozen=True, slots=True)
 class OnboardInput:
-    """The tenant row holds the wish; the incarnation tells this life from an earlier attempt."""
+    """The tenant row holds the wish, `wish` its hash; the incarnation tells this life from an earlier attempt."""
 
     tenant_id: UUID
     incarnation: UUID
     tier: str
+    wish: str = ""
 
 
 class VerificationFailed(Permanent):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from tenants.errors import TenureError
 from tenants.models import Cluster, Plan, Tenant
@@ -27,6 +29,11 @@ class TenantWish:
     external_ref: str | None = None
     tier: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it, 64 hex digits: two requests are the same if these are."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
