@@ -31,7 +31,7 @@ def sweep(workflows: Workflows) -> None:
     prune_keys()
     for pool in Pool:
         runnable, longest = waiting(pool, workflows)
-        for _ring in range(min(runnable, MOST_RINGS)):
+        for _ring in range(max(1, min(runnable, MOST_RINGS))):  # one when idle: whoever comes shows that it lives
             bell.ring(pool)
         if runnable and longest > NOBODY_ANSWERS:
             advance(pool=pool, workflows=workflows)
