@@ -26,7 +26,7 @@ REGION = "local"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 RENEW_BEFORE = timedelta(days=90)
 EXAMPLE = """curl {api}/api/v1/tenants -H 'Authorization: Bearer {token}' \\
-               -H 'Idempotency-Key: first' -H 'Content-Type: application/json' \\
+               -H 'Idempotency-Key: my-first-workspace' -H 'Content-Type: application/json' \\
                -d '{{"slug": "acme", "name": "Acme", "plan": "standard"}}'"""
 PLANS = {
     "standard": (Tier.SCHEMA, "A schema of its own in a shared database."),

@@ -121,7 +121,7 @@ def test_the_life_of_a_stack(folder: Path) -> None:
         )  # seen last, where it is not scrolled away
         bearer = {"Authorization": f"Bearer {token[1]}"}
         status, plans = first.get("/api/v1/plans", **bearer)
-        assert (status, {plan["name"] for plan in plans["data"]}) == (200, {"standard", "dedicated"})
+        assert (status, {plan["name"] for plan in plans["results"]}) == (200, {"standard", "dedicated"})
 
         assert f"Tenure already runs over {folder}, as process {first.process.pid}" in refusal(folder, free_ports())
         taken = refusal(folder.with_name("other"), ports)
