@@ -14,8 +14,10 @@ class Console:
         self.stream = stream
         self.lock = threading.Lock()
         self.colours: dict[str, int] = {}
+        self.last: dict[str, str] = {}
 
     def say(self, name: str, line: str) -> None:
+        self.last[name] = line
         label = f"{name:<{NAME_WIDTH}}|"
         if self.stream.isatty():
             label = f"\x1b[{self.colours.setdefault(name, next(COLOURS))}m{label}\x1b[0m"
@@ -26,7 +28,7 @@ class Console:
             self.stream.write(f"{text}\n")
             self.stream.flush()
 
-    def follow(self, name: str, output: IO[bytes]) -> None:
+    def follow(self, name: str, output: IO[bytes]) -> threading.Thread:
         """Print a program's lines as they come, until it closes its output."""
 
         def relay() -> None:
@@ -35,4 +37,6 @@ class Console:
                     if text := line.decode(errors="replace").rstrip():
                         self.say(name, text)
 
-        threading.Thread(target=relay, name=f"output of {name}", daemon=True).start()
+        thread = threading.Thread(target=relay, name=f"output of {name}", daemon=True)
+        thread.start()
+        return thread

@@ -49,13 +49,15 @@ class Supervisor:
         output, errors = child.process.stdout, child.process.stderr
         if output is None or errors is None:
             raise AssertionError("both streams were asked for as pipes")
-        self.console.follow(program.name, errors)
+        complaints = self.console.follow(program.name, errors)
         with output:
             text = output.read().decode(errors="replace")
         status = child.process.wait()
+        complaints.join()
         del self.children[program.name]
         if status != 0:
-            raise StackError(f"{program.name} failed with status {status}. Its own words are above.")
+            said = self.console.last.get(program.name, "It said nothing.")
+            raise StackError(f"{program.name} failed with status {status}: {said}")
         return text
 
     def watch(self) -> None:

@@ -23,7 +23,7 @@ from controlplane.stack.variables import CHECKOUT, DATABASE_OWNERS, DATABASES
 
 START_S = 120  # the suite shares two cores
 STOP_S = 90
-OURS = (*DATABASES, *DATABASE_OWNERS, "BROKER_URL", "CACHE_URL", "S3_ENDPOINT_URL", "SECRET_KEY", "TENURE_MASTER_KEY")
+OURS = (*DATABASES, *DATABASE_OWNERS, "BROKER_URL", "CACHE_URL", "SECRET_KEY", "S3_", "AWS_", "TENURE_", "TENANT_")
 
 
 class Run:
@@ -31,10 +31,10 @@ class Run:
 
     def __init__(self, folder: Path, ports: Ports, **given: str) -> None:
         self.folder, self.ports = folder, ports
-        kept = {name: value for name, value in os.environ.items() if name not in OURS and not name.startswith("AWS_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         self.process = subprocess.Popen(
             (sys.executable, "-m", "controlplane.stack"),
-            env={**kept, "TENURE_FOLDER": str(folder), "TENURE_PORT": str(ports.base), "TENURE_TESTING": "", **given},
+            env={**kept, "TENURE_FOLDER": str(folder), "TENURE_PORT": str(ports.base), **given},
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

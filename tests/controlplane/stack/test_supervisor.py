@@ -103,8 +103,8 @@ def test_children_of_a_program_end_with_it(supervisor: Supervisor, tmp_path: Pat
 
 def test_a_failed_setup_is_an_error(supervisor: Supervisor, tmp_path: Path) -> None:
     assert supervisor.run_once(program("setup", "print('shown once')", tmp_path)) == "shown once\n"
-    with pytest.raises(StackError, match="setup failed with status 4"):
-        supervisor.run_once(program("setup", "raise SystemExit(4)", tmp_path))
+    with pytest.raises(StackError, match="setup failed with status 1: there is no cluster"):
+        supervisor.run_once(program("setup", "raise SystemExit('there is no cluster')", tmp_path))
 
 
 def test_a_server_that_ends_early_shows_the_end_of_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
