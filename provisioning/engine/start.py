@@ -86,8 +86,7 @@ def step_rows(run: Run, workflow: Workflow) -> list[RunStep]:
 
 def _insert(run: Run) -> Run | None:
     """Let the unique indexes judge. Returns the run that was accepted under this key in the meantime, if any."""
-    if run.lock_key is not None:
-        _refuse_second(run)
+    _refuse_second(run)
     try:
         with transaction.atomic():
             run.save(force_insert=True)
@@ -110,7 +109,11 @@ def _earlier(run: Run) -> Run | None:
 
 
 def _refuse_second(run: Run) -> None:
-    blocker = Run.objects.filter(lock_key=run.lock_key, parent=None, finished_at=None).first()
+    if run.lock_key is None:
+        return
+    # A repeat of this very request, accepted a moment ago, is not in its own way.
+    others = Run.objects.filter(lock_key=run.lock_key, parent=None, finished_at=None)
+    blocker = others.exclude(actor=run.actor, key=run.key).first()
     if blocker is not None:
         raise OperationInProgress(
             f"Operation {blocker.public_id} ({blocker.workflow}) is not finished.",

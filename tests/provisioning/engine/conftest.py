@@ -1,16 +1,38 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
+from controlplane.stack.embedded import Stack
 from provisioning.engine.start import start
 from provisioning.engine.workflow import Workflow
 from provisioning.models import Run
 from tenants.models import Plan, Tenant
+from tests import databases
 from tests.provisioning.engine.building import BOB, BUILD, House
 from tests.provisioning.engine.driving import Begin
+
+
+@pytest.fixture(scope="module")
+def control_of_module(stack: Stack, migrated: None, django_db_blocker: Any) -> Iterator[None]:
+    with django_db_blocker.unblock():
+        yield from databases.fresh(stack, "migrated")
+
+
+@pytest.fixture
+def control(control_of_module: None) -> Iterator[None]:
+    """An empty engine: emptying its tables takes a fifth of the time of copying a database."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE tenants_tenant, tenants_plan, provisioning_run, provisioning_runlimit, provisioning_poolpulse"
+            " CASCADE"
+        )
+    connections["owner"].close()
+    yield
+    databases.close_all()
 
 
 @pytest.fixture
