@@ -213,6 +213,9 @@ class Code(StrEnum):
     )
 
 
+CODES = [str(code) for code in Code]
+
+
 class Problem(Exception):
     """A refusal, complete: what the caller reads. `errors` are `{field, code, detail}`."""
 

@@ -8,9 +8,11 @@ from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from controlplane.api.ids import uuid_of
+from tenants import slugs
 from tenants.placement import public_id
 
-MOST_LABELS = 32
+MOST_LABELS, LONGEST_LABEL = 32, 63
 
 
 class Text(serializers.CharField):
@@ -23,6 +25,14 @@ class Text(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class Slug(Text):
+    """A slug as the document describes it. What is wrong with one is said by the verb, in the same words everywhere."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=300, **options)
+        set_override(self, "field", {"type": "string", "pattern": f"^{slugs.SLUG.pattern}$", "examples": ["acme"]})
 
 
 class Flag(serializers.BooleanField):
@@ -49,15 +59,15 @@ class QueryFlag(serializers.ChoiceField):
     {
         "type": "object",
         "maxProperties": MOST_LABELS,
-        "propertyNames": {"minLength": 1, "maxLength": 63},
-        "additionalProperties": {"type": "string", "maxLength": 200},
+        "propertyNames": {"minLength": 1, "maxLength": LONGEST_LABEL},
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": LONGEST_LABEL},
         "examples": [{"team": "north"}],
     }
 )
 class Labels(serializers.DictField):
-    """Words of the caller's own: at most 32, names of 1 to 63 characters, texts of at most 200."""
+    """Words of the caller's own: at most 32, names and texts of 1 to 63 characters."""
 
-    child = Text(max_length=200, allow_blank=True)
+    child = Text(max_length=LONGEST_LABEL)
     default_error_messages = {
         "too_many": f"At most {MOST_LABELS} labels.",
         "bad_name": "A label's name has 1 to 63 characters.",
@@ -67,7 +77,7 @@ class Labels(serializers.DictField):
         labels: dict[Any, Any] = super().to_internal_value(data)
         if len(labels) > MOST_LABELS:
             self.fail("too_many")
-        if any(not 1 <= len(name) <= 63 for name in labels):  # noqa: PLR2004  as the schema says
+        if any(not 1 <= len(name) <= LONGEST_LABEL for name in labels):
             self.fail("bad_name")
         return labels
 
@@ -90,6 +100,22 @@ class PublicId(serializers.Field[Any, Any, str, Any]):
 
     def to_representation(self, value: Any) -> str:
         return public_id(self.prefix, value)
+
+
+class IdOf(serializers.CharField):
+    """A public id that came in, as its UUID."""
+
+    default_error_messages = {"not_an_id": "An id is a prefix and 32 hex digits, as an answer had it."}
+
+    def __init__(self, prefix: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.prefix = prefix
+        set_override(self, "field", id_schema(prefix))
+
+    def to_internal_value(self, data: Any) -> Any:
+        if (identity := uuid_of(self.prefix, super().to_internal_value(data))) is None:
+            self.fail("not_an_id")
+        return identity
 
 
 def id_schema(prefix: str) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from controlplane.api.errors import MEDIA_TYPE, Code
+from controlplane.api.errors import CODES, MEDIA_TYPE, Code
 
 HEADER: Literal["header"] = "header"
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
@@ -21,7 +22,9 @@ def _reply(name: str, schema: dict[str, Any], meaning: str, statuses: list[int] 
     return OpenApiParameter(name, schema, HEADER, response=statuses, description=meaning)
 
 
-REQUEST_ID = OpenApiParameter("Request-Id", UUID_SCHEMA, HEADER, description="A UUID of yours to find this request by.")
+REQUEST_ID = OpenApiParameter(
+    "Request-Id", str, HEADER, description="A UUID of yours to find this request by; anything else is replaced."
+)
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": "^[!-~]{16,255}$"},
@@ -72,7 +75,7 @@ class ProblemShape(serializers.Serializer[Any]):
     status = serializers.IntegerField(min_value=400, max_value=599)
     detail = serializers.CharField(help_text="What is wrong with this request.")
     instance = serializers.CharField(help_text="The path that was called.")
-    code = serializers.ChoiceField(choices=[str(code) for code in Code])
+    code = serializers.ChoiceField(choices=CODES)
     retryable = serializers.BooleanField(help_text="Whether the very same request can succeed later.")
     errors = FieldProblemShape(many=True)  # type: ignore[assignment]  # a field of the body, not of the class
     metadata = serializers.DictField(help_text="The thing in the way, by name.")
@@ -119,6 +122,13 @@ def _example(code: Code) -> OpenApiExample:
     )
 
 
+class Document(AutoSchema):
+    """Shapes are called in the document what they are the shape of."""
+
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:  # noqa: ARG002  the direction is in the name
+        return type(serializer).__name__.removesuffix("Shape")
+
+
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself by a metaclass
     """`Authorization: Bearer tnr_…` in the document, and the Authorize button of the page to try it."""
 
@@ -148,11 +158,10 @@ def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 def _shared_problem(status: str, response: dict[str, Any], shared: dict[str, dict[str, Any]]) -> dict[str, str]:
     """A reference to the response of this status and these codes, and in it references to the codes' examples."""
     content = response["content"][MEDIA_TYPE]
-    for code, example in content["examples"].items():
-        if "$ref" not in example:
-            shared["examples"][code] = example
-    content["examples"] = {code: {"$ref": f"#/components/examples/{code}"} for code in content["examples"]}
-    codes = "".join(code.title().replace("_", "") for code in content["examples"])
+    examples = {example["value"]["code"]: example for example in content["examples"].values()}
+    shared["examples"].update(examples)
+    content["examples"] = {code: {"$ref": f"#/components/examples/{code}"} for code in examples}
+    codes = "".join(word.title() for code in content["examples"] for word in code.split("_"))
     name = f"Problem{status}{codes}"
     shared["responses"][name] = response
     return {"$ref": f"#/components/responses/{name}"}

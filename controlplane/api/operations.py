@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
@@ -19,11 +18,11 @@ from rest_framework.response import Response
 
 from controlplane.api.bodies import NoBodyRequest, Shape, shaped
 from controlplane.api.endpoint import Endpoint, serves, who
-from controlplane.api.errors import Code, Problem
+from controlplane.api.errors import Code
 from controlplane.api.etags import etag_of_body, unchanged
-from controlplane.api.fields import QueryFlag, id_schema
+from controlplane.api.fields import IdOf, QueryFlag, id_schema
 from controlplane.api.idempotency import Answer, once, optional_key
-from controlplane.api.ids import found, uuid_of
+from controlplane.api.ids import found
 from controlplane.api.openapi import ETAG, IF_NONE_MATCH, POLL_AFTER
 from controlplane.api.operation_shape import TYPES, OperationShape, operation, operations, readable_runs
 from controlplane.api.pagination import ListQuery, page, page_of
@@ -42,7 +41,7 @@ class OperationQuery(ListQuery):
 
     state = serializers.ListField(child=serializers.ChoiceField(choices=RunState.choices), required=False)
     type = serializers.ListField(child=serializers.ChoiceField(choices=list(TYPES)), required=False)
-    tenant = serializers.ListField(child=serializers.CharField(max_length=40), required=False)
+    tenant = serializers.ListField(child=IdOf("ten"), required=False)
     stalled = QueryFlag(required=False)
     since = serializers.DateTimeField(required=False, help_text="Accepted at this moment or later.")
 
@@ -151,16 +150,10 @@ def _filtered(rows: QuerySet[Run], asked: dict[str, Any]) -> QuerySet[Run]:
     if "type" in asked:
         rows = rows.filter(workflow__in=[TYPES[type_] for type_ in asked["type"]])
     if "tenant" in asked:
-        rows = rows.filter(tenant__in=[_tenant(text) for text in asked["tenant"]])
+        rows = rows.filter(tenant__in=asked["tenant"])
     if "since" in asked:
         rows = rows.filter(created_at__gte=asked["since"])
     if "stalled" in asked:
         standing = stalled_runs(Run.objects.all()).values("pk")
         rows = rows.filter(pk__in=standing) if asked["stalled"] else rows.exclude(pk__in=standing)
     return rows
-
-
-def _tenant(text: str) -> UUID:
-    if (identity := uuid_of("ten", text)) is None:
-        raise Problem(Code.MALFORMED_REQUEST, "tenant is not an id of a tenant: ten_ and 32 hex digits.")
-    return identity

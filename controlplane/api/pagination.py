@@ -7,7 +7,6 @@ rows of one transaction tie on their time. Here the position is the pair of time
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
-from drf_spectacular.utils import inline_serializer
+from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -24,15 +23,20 @@ from controlplane.api.errors import Code, Problem
 
 PAGE, LARGEST_PAGE = 50, 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")
+POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")  # a17…-0198…: after or before, microseconds, id
 
 M = TypeVar("M", bound=Model)
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{POSITION.pattern}$"})
+class Cursor(serializers.CharField):
+    """A place in a list, as text."""
 
 
 class ListQuery(Shape):
     """The parameters every list has."""
 
-    cursor = serializers.CharField(required=False, max_length=200, help_text="From `next` or `previous`, as it is.")
+    cursor = Cursor(required=False, help_text="From `next` or `previous`, as it is.")
     page_size = serializers.IntegerField(
         required=False,
         default=PAGE,
@@ -51,17 +55,12 @@ class Position:
 
     def __str__(self) -> str:
         microseconds = (self.at - EPOCH) // timedelta(microseconds=1)
-        text = f"{'a' if self.after else 'b'}{microseconds}-{self.id.hex}"
-        return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return f"{'a' if self.after else 'b'}{microseconds}-{self.id.hex}"
 
     @classmethod
     def parsed(cls, text: str) -> Position:
         """Raises Problem INVALID_CURSOR."""
-        try:
-            match = POSITION.fullmatch(urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)).decode())
-        except ValueError:
-            match = None
-        if match is None:
+        if (match := POSITION.fullmatch(text)) is None:
             raise Problem(Code.INVALID_CURSOR)
         side, microseconds, digits = match.groups()
         return cls(after=side == "a", at=EPOCH + timedelta(microseconds=int(microseconds)), id=UUID(digits))

@@ -13,12 +13,14 @@ from controlplane.api.operation_shape import NAMES
 from provisioning.workflows.plans import VerbPlan
 from tenants.findings import Finding, Severity
 
+SEVERITIES = [str(severity) for severity in Severity]
+
 
 class FindingShape(serializers.Serializer[Any]):
     """One thing that is wrong."""
 
     code = serializers.CharField()
-    severity = serializers.ChoiceField(choices=[str(severity) for severity in Severity])
+    severity = serializers.ChoiceField(choices=SEVERITIES)
     subject = serializers.CharField(help_text="The thing: a slug, a role, a bucket.", allow_blank=True)
     message = serializers.CharField()
     hint = serializers.CharField(help_text="What to do about it.", allow_blank=True)

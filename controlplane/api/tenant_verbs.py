@@ -34,6 +34,8 @@ STARTS = (Code.NOT_FOUND, Code.STATE_CONFLICT, Code.OPERATION_IN_PROGRESS, Code.
 
 @extend_schema_serializer(examples=[OpenApiExample("A reason", value={"reason": "The region has room again."})])
 class ReasonRequest(Shape):
+    """Why."""
+
     reason = Text(max_length=500, help_text="Why; it is kept with the operation.")
 
 

@@ -15,7 +15,7 @@ from controlplane.api import etags
 from controlplane.api.bodies import Shape, shaped
 from controlplane.api.endpoint import Endpoint, caller, request_id, serves, who
 from controlplane.api.errors import Code
-from controlplane.api.fields import Flag, Labels, QueryFlag, Text, id_schema
+from controlplane.api.fields import Flag, Labels, QueryFlag, Slug, Text, id_schema
 from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found
 from controlplane.api.openapi import ETAG, IF_MATCH_REQUIRED
@@ -31,14 +31,15 @@ from tenants.models import Tenant
 from tenants.states import TenantState, Tier
 
 TENANT = OpenApiParameter("tenant", id_schema("ten"), OpenApiParameter.PATH, description="The id of the tenant.")
-SLUG = "^[a-z][a-z0-9-]{1,46}[a-z0-9]$"
 
 
 @extend_schema_serializer(
     examples=[OpenApiExample("A tenant", value={"slug": "acme", "name": "Acme GmbH", "plan": "standard"})]
 )
 class OnboardRequest(Shape):
-    slug = Text(max_length=300, help_text=f"The first part of its host name: {SLUG}, and none that is reserved.")
+    """A tenant as asked for."""
+
+    slug = Slug(help_text="The first part of its host name; some are reserved.")
     name = Text(max_length=200, help_text="For people to read.")
     plan = Text(max_length=48, help_text="The name of a plan: GET /plans.")
     external_ref = Text(
@@ -124,12 +125,13 @@ class Tenants(Endpoint):
     )
     def post(self, request: Request) -> HttpResponse | Response:
         """Accepts a tenant and returns at once; the operation makes its database, role, bucket, key and domain."""
-        key = None if self.asked.get("validate_only") else required_key(request)
+        plan_only = self.asked.get("validate_only", False)
+        key = optional_key(request) if plan_only else required_key(request)
         asked = shaped(request, OnboardRequest)
         digest = asked.pop("plan_digest", None)
         given = {name: value for name, value in asked.items() if value is not None}
         wish = TenantWish(principal=caller(request).principal, **given)
-        if key is None:
+        if plan_only or key is None:
             return Response(verb_plan(lifecycle.plan_onboard(wish=wish)))
 
         def onboard() -> Answer:
