@@ -16,6 +16,10 @@ def _token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def _long_token() -> str:
+    return secrets.token_urlsafe(48)  # Django wants 50 characters or more
+
+
 def _master_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
@@ -34,8 +38,8 @@ class Credentials:
     access_key_id: str = field(default_factory=_access_key_id)
     secret_access_key: str = field(default_factory=_token, repr=False)
     weed_signing_key: str = field(default_factory=_token, repr=False)
-    secret_key: str = field(default_factory=_token, repr=False)
-    application_secret_key: str = field(default_factory=_token, repr=False)
+    secret_key: str = field(default_factory=_long_token, repr=False)
+    application_secret_key: str = field(default_factory=_long_token, repr=False)
     master_key: str = field(default_factory=_master_key, repr=False)
 
 
