@@ -1,0 +1,52 @@
+"""What the verbs of a tenant would do, for the page that asks to confirm them."""
+
+from __future__ import annotations
+
+from provisioning import lifecycle
+from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.plans import VerbPlan, estimate, shape_of
+from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
+from tenants.findings import Finding, Severity
+from tenants.models import Tenant
+
+
+def plan_retry(tenant: Tenant) -> VerbPlan:
+    """The onboarding anew, for a tenant of which only the row is left."""
+    steps, pivot = shape_of(ONBOARD)
+    return VerbPlan(
+        verb="tenant.retry",
+        subject=tenant.slug,
+        steps=steps,
+        creates=(f"everything that {tenant.slug} owns, anew",),
+        pivot=pivot,
+        blockers=blockers(tenant, "retry"),
+        estimate=estimate(ONBOARD),
+    )
+
+
+def plan_rotate(tenant: Tenant) -> VerbPlan:
+    """A new password; sessions that are open go on, new ones need the new password."""
+    steps, pivot = shape_of(ROTATE_CREDENTIALS)
+    return VerbPlan(
+        verb="tenant.rotate_credentials",
+        subject=tenant.slug,
+        steps=steps,
+        creates=(f"a new password of the database role of {tenant.slug}; the application must ask for it",),
+        pivot=pivot,
+        blockers=blockers(tenant, "rotate_credentials"),
+        estimate=estimate(ROTATE_CREDENTIALS),
+    )
+
+
+def blockers(tenant: Tenant, verb: str) -> tuple[Finding, ...]:
+    if verb in (allowed := lifecycle.actions_of_tenant(tenant)):
+        return ()
+    return (
+        Finding(
+            code="STATE_CONFLICT",
+            severity=Severity.ERROR,
+            subject=tenant.slug,
+            message=f"The tenant is {tenant.state}, or an operation on it is not finished.",
+            hint=f"What may be done now: {', '.join(allowed) or 'nothing, until that operation has ended'}.",
+        ),
+    )
