@@ -5,6 +5,7 @@ import pytest
 
 from controlplane.stack.embedded import Stack
 from tests import databases, fleet
+from tests import live as processes
 from tests import pair as side_by_side
 
 
@@ -48,11 +49,30 @@ def both(stack: Stack, furnished: None, django_db_blocker: Any) -> side_by_side.
 
 @pytest.fixture
 def pair(stack: Stack, both: side_by_side.Pair, django_db_blocker: Any) -> Iterator[side_by_side.Pair]:
-    """acme and globex without rows of their own. A test that changes their servers' side onboards its own instead."""
+    """acme and globex without rows of their own, over one control database for all tests that leave it alone."""
     with django_db_blocker.unblock():
-        databases.load(stack, side_by_side.TEMPLATE)
+        if not databases.is_loaded(side_by_side.TEMPLATE):
+            databases.load(stack, side_by_side.TEMPLATE)
         try:
             yield both
             side_by_side.wipe(both)
         finally:
             databases.close_all()
+
+
+@pytest.fixture
+def changing_pair(stack: Stack, both: side_by_side.Pair, django_db_blocker: Any) -> Iterator[side_by_side.Pair]:
+    """The same with a control database of this test's own. What it changes on the servers it changes back."""
+    with django_db_blocker.unblock():
+        databases.load(stack, side_by_side.TEMPLATE)
+        try:
+            yield both
+        finally:
+            databases.load(stack, side_by_side.TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def live(stack: Stack, both: side_by_side.Pair) -> Iterator[processes.Live]:
+    """The control plane and the example site, each a process of its own; ask for `pair` beside it."""
+    with processes.served(stack, both.key) as served:
+        yield served

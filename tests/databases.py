@@ -34,11 +34,20 @@ def save_as(stack: Stack, label: str) -> None:
         _copy(stack, name, f"{name}_{label}")
 
 
+_loaded: list[str] = []
+
+
+def is_loaded(label: str) -> bool:
+    """Whether the databases are a copy of this template, be it a fresh one or one that tests have used since."""
+    return _loaded == [label]
+
+
 def load(stack: Stack, label: str) -> None:
     """Both databases anew, as copies of the template `label`. Sessions still open on the old ones are ended."""
     close_all()
     for name in NAMES:
         _copy(stack, f"{name}_{label}", name)
+    _loaded[:] = [label]
 
 
 def _copy(stack: Stack, source: str, target: str) -> None:

@@ -17,6 +17,7 @@ ENVIRONMENT = os.environ.get("ENVIRONMENT", "development")
 SECRET_KEY = os.environ["APPLICATION_SECRET_KEY"]
 TENURE_API_URL = os.environ["TENURE_API_URL"]
 TENURE_API_KEY = os.environ["TENURE_API_KEY"]
+TENANT_DOMAIN = os.environ.get("TENANT_DOMAIN", "localhost")
 TENANT_URL = os.environ.get("TENANT_URL", "http://{slug}.localhost:8001/")
 SITE_HOSTS = os.environ.get("SITE_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 TENANT_APPS = os.environ.get("TENANT_APPS", "django.contrib.contenttypes,django.contrib.auth,examples.projects").split(

@@ -24,6 +24,7 @@ from tenants.models import Domain, Tenant
 from tenants.states import TenantState
 
 TEMPLATE = "tenants/closed.html"
+COLUMNS = ("slug", "name", "state", "incarnation")  # of a tenant, that an application may read
 SERVERS_AWAY = (CredentialsUnavailable, StorageUnavailable, OperationalError)
 WRONGLY_SET_UP = (CredentialsRefused, NoCredentialSource, StorageRefused)
 
@@ -121,9 +122,22 @@ class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # djang
         return split_domain_port(request.get_host())[0]
 
     def get_tenant(self, domain_model: type[Domain], hostname: str) -> Tenant:
-        """Only the columns that an application may read."""
-        columns = ("domain", *(f"tenant__{name}" for name in ("slug", "name", "state", "incarnation")))
-        return domain_model.objects.select_related("tenant").only(*columns).get(domain=hostname).tenant
+        """Only the columns that an application may read. Raises DoesNotExist."""
+        columns = ("domain", *(f"tenant__{name}" for name in COLUMNS))
+        try:
+            return domain_model.objects.select_related("tenant").only(*columns).get(domain=hostname).tenant
+        except domain_model.DoesNotExist:
+            if (tenant := self._unfinished(hostname)) is None:
+                raise
+            return tenant
+
+    def _unfinished(self, host: str) -> Tenant | None:
+        """Whose host name it will be: the name is given by a late step of onboarding, and taken back if that fails."""
+        slug, _, domain = host.partition(".")
+        if domain != getattr(settings, "TENANT_DOMAIN", None):
+            return None
+        waiting = Tenant.objects.filter(slug=slug, state__in=(TenantState.PROVISIONING, TenantState.FAILED))
+        return waiting.only(*COLUMNS).first()
 
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
         get_response: Callable[[HttpRequest], HttpResponseBase] = self.get_response

@@ -1,0 +1,127 @@
+"""The control plane and the example site as processes of their own, each with the rights it has in production."""
+
+import http.client
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from controlplane.stack.embedded import Stack
+from controlplane.stack.ports import HOST, answers, free_ports
+from controlplane.stack.process import Program, start
+from controlplane.stack.variables import CHECKOUT
+
+MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Addresses on 127.0.0.1; `folder` holds each process's log."""
+
+    web: int
+    application: int
+    folder: Path
+
+    def url(self, slug: str) -> str:
+        return f"http://{slug}.localhost:{self.application}/"
+
+    def last_words(self) -> str:
+        """The end of each process's log, for a failing test's message."""
+        return "\n".join(log.read_text()[-2_000:] for log in self.folder.glob("*.wsgi.log"))
+
+
+@contextmanager
+def served(stack: Stack, key: str) -> Iterator[Live]:
+    """Both processes, until the block is left. `key` is the application's, of the API."""
+    ports = free_ports()
+    application = {
+        "PATH": os.environ["PATH"],
+        "DIRECTORY_URL": stack.environment["DIRECTORY_URL"],
+        "APPLICATION_SECRET_KEY": "of the application alone",
+        "TENURE_API_URL": f"http://{HOST}:{ports.web}",
+        "TENURE_API_KEY": key,
+        "TENANT_URL": f"http://{{slug}}.localhost:{ports.application}/",
+    }
+    folder = stack.folder / "logs"
+    with ExitStack() as running:
+        for name, port, environment in (
+            ("controlplane.wsgi", ports.web, {**os.environ, **stack.environment}),
+            ("examples.site.wsgi", ports.application, application),
+        ):
+            child = start(_gunicorn(name, port, environment), output=folder / f"{name}.log")
+            running.callback(child.stop)
+            child.wait_until_ready()
+        yield Live(ports.web, ports.application, folder)
+
+
+def _gunicorn(name: str, port: int, environment: Mapping[str, str]) -> Program:
+    options = ("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--threads", "8", "--no-control-socket")
+    return Program(
+        name=name,
+        command=(sys.executable, "-m", "gunicorn", f"{name}:application", *options),
+        environment=environment,
+        folder=CHECKOUT,
+        ready=lambda: answers(port),
+        ready_within_s=MINUTE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    status: int
+    headers: Message = field(repr=False)
+    text: str
+
+
+@dataclass(slots=True)
+class Visitor:
+    """A browser's manners without its weight: one host, its cookies, and forms with their token."""
+
+    live: Live
+    host: str
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str = "/") -> Page:
+        return self._ask("GET", path, b"", {})
+
+    def post(self, path: str, form: Mapping[str, str | list[str]], *, at: str = "/") -> Page:
+        """Fill in a form of the page `at`."""
+        body = urlencode({**form, "csrfmiddlewaretoken": self._token(at)}, doseq=True).encode()
+        return self._ask("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
+
+    def upload(self, path: str, name: str, content: bytes, *, at: str) -> Page:
+        boundary = uuid4().hex
+        token = f'--{boundary}\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n{self._token(at)}'
+        file = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        body = f"{token}\r\n{file}".encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        return self._ask("POST", path, body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+
+    def _token(self, at: str) -> str:
+        page = self.get(at)
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+        assert found, f"no form at {at}: {page.status}\n{self.live.last_words()}"
+        return found[1]
+
+    def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Page:
+        connection = http.client.HTTPConnection(HOST, self.live.application, timeout=30)
+        try:
+            sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()), **headers}
+            connection.putrequest(method, path, skip_host=True)
+            connection.putheader("Host", self.host.encode("latin-1"))
+            connection.putheader("Content-Length", str(len(body)))
+            for name, value in sent.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            reply = connection.getresponse()
+            for cookie in reply.headers.get_all("Set-Cookie", ()):
+                name, _, rest = cookie.partition("=")
+                self.cookies[name] = rest.partition(";")[0]
+            return Page(reply.status, reply.headers, reply.read().decode())
+        finally:
+            connection.close()
