@@ -4,33 +4,28 @@
 S3 answers BucketNotEmpty to DeleteBucket. SeaweedFS 4.48 does so for plain objects, but deletes a bucket that holds
 nothing but versions, delete markers and unfinished uploads, with everything in it. So nothing here relies on that
 answer: a bucket is emptied and counted to zero before it is deleted.
-
-# Note [Plain HTTP is denied where there is an alternative]
-With an https endpoint each bucket gets a policy that denies every call over plain HTTP; SeaweedFS enforces it. With an
-http endpoint (the embedded store, on the loopback address) the same policy would lock us out of the bucket, so none
-is set and `verify` says so.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle, ResourceKind
+from provisioning.providers import transport
 from provisioning.providers.s3 import (
     DEFAULT_REGION,
     BucketMissing,
     NotOffered,
     StoreUnreachable,
     error_code,
-    is_loopback,
+    or_unset,
     region,
     s3_client,
     s3_errors,
-    speaks_tls,
 )
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
@@ -38,8 +33,6 @@ from tenants.placement import bucket_name
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
-
-T = TypeVar("T")
 
 PAGE = 1_000  # the most that S3 lists or deletes in one call
 CHUNKS_PER_CALL = 10  # of PAGE items: what one deprovision removes before it lets the engine breathe
@@ -53,15 +46,6 @@ LIFECYCLE: Any = {
 ENCRYPTION: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
 PUBLIC_ACCESS: Any = dict.fromkeys(
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-)
-UNSET = frozenset(
-    {
-        "NoSuchBucketPolicy",
-        "NoSuchLifecycleConfiguration",
-        "NoSuchPublicAccessBlockConfiguration",
-        "NoSuchTagSet",
-        "ServerSideEncryptionConfigurationNotFoundError",
-    }
 )
 
 
@@ -101,9 +85,7 @@ class Bucket:
             client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [LIFECYCLE]})
         with suppress(NotOffered), s3_errors("close to the public", bucket):
             client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=PUBLIC_ACCESS)
-        if speaks_tls():
-            with s3_errors("deny plain HTTP to", bucket):
-                client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy_of(bucket)))
+        transport.deny_plain_http(bucket)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         """Severity INFO says what this store cannot do; everything above INFO is a fault of the bucket."""
@@ -190,46 +172,29 @@ def _tag_set(tenant: TenantContext) -> list[Any]:
     ]
 
 
-def policy_of(bucket: str) -> dict[str, Any]:
-    """AWS, "Security best practices for Amazon S3": deny where aws:SecureTransport is false."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "DenyPlainHttp",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
-    }
-
-
 def _verified(tenant: TenantContext, bucket: str) -> Iterator[Finding]:
     client = s3_client()
     again = "Run the onboarding step `bucket` again: it sets this anew."
     if client.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         yield Finding("bucket.versioning", Severity.ERROR, bucket, "Versioning is off: a deleted file is lost.", again)
-    encryption = _or_unset(lambda: client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"])
+    encryption = or_unset(lambda: client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"])
     if "SSEAlgorithm" not in json.dumps(encryption):
         yield Finding("bucket.encryption", Severity.ERROR, bucket, "Objects are not encrypted by default.", again)
-    tags = _or_unset(lambda: client.get_bucket_tagging(Bucket=bucket)["TagSet"]) or []
+    tags = or_unset(lambda: client.get_bucket_tagging(Bucket=bucket)["TagSet"]) or []
     if any(tag not in tags for tag in _tag_set(tenant)):
         yield Finding("bucket.tags", Severity.WARNING, bucket, "The tags do not name its tenant and tier.", again)
-    rules = _or_unset(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]) or []
+    rules = or_unset(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]) or []
     if not any("AbortIncompleteMultipartUpload" in rule and rule["Status"] == "Enabled" for rule in rules):
         yield Finding("bucket.lifecycle", Severity.WARNING, bucket, "Unfinished uploads are never removed.", again)
     yield from _verified_public_access(bucket, again)
-    yield from _verified_transport(bucket, again)
+    yield from transport.verified(bucket)
 
 
 def _verified_public_access(bucket: str, hint: str) -> Iterator[Finding]:
     code = "bucket.public_access"
     try:
         with s3_errors("look at the public access block of", bucket):
-            blocks = _or_unset(
+            blocks = or_unset(
                 lambda: s3_client().get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
             )
     except NotOffered:
@@ -243,27 +208,3 @@ def _verified_public_access(bucket: str, hint: str) -> Iterator[Finding]:
         return
     if blocks != PUBLIC_ACCESS:
         yield Finding(code, Severity.ERROR, bucket, "Public access is not blocked.", hint)
-
-
-def _verified_transport(bucket: str, hint: str) -> Iterator[Finding]:
-    code = "bucket.plain_http"
-    if not speaks_tls():
-        severity = Severity.INFO if is_loopback() else Severity.WARNING
-        message = "Plain HTTP is allowed, because S3_ENDPOINT_URL itself is plain HTTP."
-        yield Finding(
-            code, severity, bucket, message, "Outside one machine, set S3_ENDPOINT_URL to an https:// address."
-        )
-        return
-    policy = json.loads(_or_unset(lambda: s3_client().get_bucket_policy(Bucket=bucket)["Policy"]) or "{}")
-    if policy_of(bucket)["Statement"][0] not in policy.get("Statement", []):
-        yield Finding(code, Severity.ERROR, bucket, "Plain HTTP is not denied.", hint)
-
-
-def _or_unset(read: Callable[[], T]) -> T | None:
-    """None where the store says that this setting was never made."""
-    try:
-        return read()
-    except ClientError as error:
-        if error_code(error) in UNSET:
-            return None
-        raise

@@ -29,6 +29,7 @@ from provisioning.providers.s3 import (
     s3_errors,
     sts_client,
 )
+from provisioning.providers.transport import ON_BUCKET, ON_OBJECTS
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
 from tenants.placement import bucket_name
@@ -37,19 +38,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 SHORTEST_S, LONGEST_S = 900, 3_600  # AWS: GetFederationToken and AssumeRole take no less; longer is not short-lived
-ON_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions")
-ON_OBJECTS = (
-    "s3:AbortMultipartUpload",
-    "s3:DeleteObject",
-    "s3:DeleteObjectVersion",
-    "s3:GetObject",
-    "s3:GetObjectTagging",
-    "s3:GetObjectVersion",
-    "s3:ListMultipartUploadParts",
-    "s3:PutObject",
-    "s3:PutObjectTagging",
-)
-"""Data only. With s3:* a tenant could delete its bucket, switch versioning off, or open the bucket to others."""
 
 
 class BadDuration(Permanent):

@@ -5,10 +5,10 @@ Region and the administering identity come from AWS's own variables; S3_ENDPOINT
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from boto3.session import Session
@@ -30,6 +30,17 @@ BUSY = frozenset(
     {"BucketNotEmpty", "OperationAborted", "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"}
 )
 SERVER_ERROR = 500
+UNSET = frozenset(
+    {
+        "NoSuchBucketPolicy",
+        "NoSuchLifecycleConfiguration",
+        "NoSuchPublicAccessBlockConfiguration",
+        "NoSuchTagSet",
+        "ServerSideEncryptionConfigurationNotFoundError",
+    }
+)
+
+T = TypeVar("T")
 
 
 class StoreUnreachable(Transient):
@@ -95,6 +106,16 @@ def _translated(error: ClientError, doing: str, bucket: str) -> Permanent | Tran
 
 def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def or_unset(read: Callable[[], T]) -> T | None:
+    """None where the store says that this setting was never made."""
+    try:
+        return read()
+    except ClientError as error:
+        if error_code(error) in UNSET:
+            return None
+        raise
 
 
 def speaks_tls() -> bool:

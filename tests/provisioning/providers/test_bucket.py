@@ -1,4 +1,3 @@
-import json
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -8,7 +7,7 @@ from django.conf import settings as project
 
 from provisioning.models import Claim, Handle
 from provisioning.providers import Bucket
-from provisioning.providers.bucket import NotOwnBucket, policy_of
+from provisioning.providers.bucket import NotOwnBucket
 from provisioning.providers.s3 import StoreRefused, s3_client, s3_client_as, s3_errors
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
@@ -173,23 +172,6 @@ def test_killed_at_any_call_and_run_again_it_ends_as_if_nothing_had_happened(
         killed_at(moment, call, remove)
         remove()
         assert found(acme) == {"bucket.missing": Severity.CRITICAL}
-
-
-def test_the_policy_for_https_denies_plain_http(acme: TenantContext, handle: Handle) -> None:
-    """Set by hand here, for the embedded store has no https: the store then refuses, and lifting it lets us in again.
-
-    The policy denies s3:*, which over plain HTTP would lock out its own removal too, so only its data actions are
-    tried. That the whole policy holds on an https endpoint is not proved here.
-    """
-    bucket = handle["bucket"]
-    policy = policy_of(bucket)
-    policy["Statement"][0]["Action"] = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
-    s3_client().put_object(Bucket=bucket, Key="a", Body=b"1")
-    s3_client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
-    with pytest.raises(StoreRefused), s3_errors("read", bucket):
-        s3_client().get_object(Bucket=bucket, Key="a")
-    s3_client().delete_bucket_policy(Bucket=bucket)
-    assert s3_client().get_object(Bucket=bucket, Key="a")["Body"].read() == b"1"
 
 
 def test_nobody_reads_without_credentials(handle: Handle) -> None:
