@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 import boto3
 import botocore.exceptions
@@ -19,10 +20,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
-from mypy_boto3_s3 import S3Client
 
 from provisioning.models import Pool, PoolPulse, Release
 from tenants.isolation.routing import control_labels
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 WORKERS_LOOK_EVERY = timedelta(seconds=60)  # six times the pulse of a worker that is well
 TIMEOUT_S = 2
@@ -139,6 +142,6 @@ def _written_migrations() -> frozenset[tuple[str, str]]:
 
 
 @cache
-def _s3(endpoint: str | None) -> S3Client:
+def _s3(endpoint: str | None) -> "S3Client":
     config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1})
     return boto3.client("s3", endpoint_url=endpoint, config=config)

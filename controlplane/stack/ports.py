@@ -2,7 +2,9 @@
 
 import random
 import socket
+import urllib.request
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from controlplane.stack.errors import StackError
 
@@ -81,6 +83,15 @@ def answers(port: int) -> bool:
     try:
         with socket.create_connection((HOST, port), timeout=1):
             return True
+    except OSError:
+        return False
+
+
+def is_well(port: int, path: str) -> bool:
+    """Whether the web server on this port answers 200 there: a process may listen and yet fail every request."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=10) as answer:  # noqa: S310  loopback
+            return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False
 

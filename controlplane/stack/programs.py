@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from controlplane.stack.credentials import Credentials
-from controlplane.stack.ports import HOST, answers
+from controlplane.stack.ports import HOST, is_well
 from controlplane.stack.process import Program, always_ready
 from controlplane.stack.variables import CHECKOUT, Choice
 
@@ -19,11 +19,12 @@ def programs(choice: Choice, credentials: Credentials, environment: Mapping[str,
         _worker("operations", environment, processes=2),
         _worker("fleet", environment, processes=1),
         _django("sweeper", ("manage.py", "sweep"), environment, grace_s=15),
-        _gunicorn("web", "controlplane.wsgi:application", choice.ports.web, environment),
+        _gunicorn("web", "controlplane.wsgi:application", choice.ports.web, "/readyz", environment),
         _gunicorn(
             "application",
             "examples.site.wsgi:application",
             choice.ports.application,
+            "/",
             _of_application(choice, credentials, environment),
         ),
     )
@@ -66,7 +67,7 @@ def _django(
     )
 
 
-def _gunicorn(name: str, application: str, port: int, environment: Mapping[str, str]) -> Program:
+def _gunicorn(name: str, application: str, port: int, path: str, environment: Mapping[str, str]) -> Program:
     options = (
         *("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--workers", "2", "--threads", "8"),
         *("--graceful-timeout", "5", "--log-level", "warning", "--no-control-socket"),
@@ -77,7 +78,7 @@ def _gunicorn(name: str, application: str, port: int, environment: Mapping[str, 
         environment,
         grace_s=10,
         orphaned_with=signal.SIGQUIT,  # ends at once and takes its workers along
-        ready=lambda: answers(port),
+        ready=lambda: is_well(port, path),
     )
 
 
