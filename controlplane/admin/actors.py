@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Value
+from django.db.models import CharField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Cast, Coalesce, Concat, Replace
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from controlplane.models import ApiKey
 
-M = TypeVar("M", bound=Model)
 
-
-def with_actor_names(rows: QuerySet[M]) -> QuerySet[M]:
+def with_actor_names(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Annotate `actor_name` for rows with an `actor`: a user's or a key's name, None when it is gone or a program."""
     users = get_user_model().objects.annotate(ref=Concat(Value("user:"), Cast("pk", CharField())))
     bare = Replace(Cast("pk", CharField()), Value("-"), Value(""))
     keys = ApiKey.objects.annotate(ref=Concat(Value("api_key:key_"), bare))
-    return rows.annotate(
+    named: QuerySet[Any] = rows.annotate(
         actor_name=Coalesce(
             Subquery(users.filter(ref=OuterRef("actor")).values("username")[:1]),
             Subquery(keys.filter(ref=OuterRef("actor")).values("name")[:1]),
             output_field=CharField(),
         )
     )
+    return named
 
 
 def actor(row: Any) -> SafeString:

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 
 from controlplane import keys
 from controlplane.admin.base import ReadOnlyAdmin
-from controlplane.admin.confirm import VerbForm, actor_of, plan_then_confirm
+from controlplane.admin.confirm import VerbForm, actor_of, describe, plan_then_confirm
 from controlplane.models import ApiKey, Scope
 from controlplane.templatetags.ops import badge, moment
 from provisioning.workflows.plans import VerbPlan
@@ -38,16 +38,6 @@ class KeyForm(forms.Form):
     name = forms.CharField(max_length=80, help_text="What it is for, for example: sign-up.")
     scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
     days = forms.IntegerField(label="Days until it expires", min_value=1, max_value=keys.MOST_DAYS, initial=keys.DAYS)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
-            described = [f"{name}-help"] if field.help_text else []
-            described += [f"{name}-error"] if self.is_bound and name in self.errors else []
-            kind = "tn-checks" if name == "scopes" else "tn-input"
-            field.widget.attrs.update({"class": kind, "autocomplete": "off"})
-            if described:
-                field.widget.attrs["aria-describedby"] = " ".join(described)
 
 
 def plan_revoke(key: ApiKey) -> VerbPlan:
@@ -121,6 +111,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
                 )
             except TenureError as error:
                 form.add_error(None, f"{error} {error.cure}")
+        describe(form)
         context = {
             **self.admin_site.each_context(request),
             "crumbs": [("API keys", self.list_url())],

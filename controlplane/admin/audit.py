@@ -38,7 +38,8 @@ def with_names(entries: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
         operation_id=Cast(KT("public__operation"), UUIDField()),
     )
     slug = Tenant.objects.filter(pk=OuterRef("tenant_id")).values("slug")[:1]
-    return with_actor_names(worded).annotate(slug=Subquery(slug))
+    named: QuerySet[AuditEntry] = with_actor_names(worded).annotate(slug=Subquery(slug))
+    return named
 
 
 def entries_of(tenant: Tenant) -> QuerySet[AuditEntry]:
@@ -128,9 +129,9 @@ class AuditAdmin(ReadOnlyAdmin):
         counts: Mapping[str, int] = entry.public["counts"]
         return ", ".join(f"{number} {word}" for word, number in counts.items()) or NOTHING
 
-    @admin.display(description="chain and number")
-    def position(self, entry: Any) -> SafeString:
-        return format_html('<code class="tn-faint">{}… #{}</code>', str(entry.chain_id)[:8], entry.seq)
+    @admin.display(description="number in its chain")
+    def position(self, entry: Any) -> str:
+        return f"#{entry.seq}"
 
 
 def subject_of(entry: Any) -> SafeString:
@@ -143,5 +144,7 @@ def subject_of(entry: Any) -> SafeString:
         url = reverse("admin:provisioning_run_change", args=[entry.operation_id])
         parts.append(format_html('<a href="{}"><code>op_{}…</code></a>', url, entry.operation_id.hex[:8]))
     if not parts:
-        parts.append(format_html("{} <code>{}</code>", entry.public["object_type"], entry.public["object_id"]))
+        parts.append(
+            format_html("{} <code>{}…</code>", entry.public["object_type"], str(entry.public["object_id"])[:8])
+        )
     return format_html("{} {}", parts[0], parts[1] if len(parts) > 1 else "")

@@ -55,14 +55,7 @@ class VerbForm(forms.Form):
             self.fields["typed"] = forms.CharField(
                 label=f"Type {typed} to confirm", help_text="Something is removed. Pasting is fine.", max_length=200
             )
-        for name, field in self.fields.items():
-            described = [f"{name}-help"] if field.help_text else []
-            if name in self.errors:
-                described.append(f"{name}-error")
-                field.widget.attrs["aria-invalid"] = "true"
-            field.widget.attrs.update({"class": "tn-input", "autocomplete": "off"})
-            if described:
-                field.widget.attrs["aria-describedby"] = " ".join(described)
+        describe(self)
 
     def clean_typed(self) -> str:
         typed: str = self.cleaned_data["typed"].strip()
@@ -74,6 +67,19 @@ class VerbForm(forms.Form):
     def key_text(self) -> str:
         key: str = self.cleaned_data["key"]
         return key
+
+
+def describe(form: forms.Form) -> None:
+    """Give fields our look, and tie help and errors to them for screen readers. Call it again after add_error."""
+    for name, field in form.fields.items():
+        wrong = form.is_bound and name in form.errors
+        described = [*([f"{name}-help"] if field.help_text else []), *([f"{name}-error"] if wrong else [])]
+        kind = "tn-boxes" if isinstance(field.widget, forms.CheckboxSelectMultiple) else "tn-input"
+        field.widget.attrs.update({"class": kind, "autocomplete": "off"})
+        if wrong:
+            field.widget.attrs["aria-invalid"] = "true"
+        if described:
+            field.widget.attrs["aria-describedby"] = " ".join(described)
 
 
 class ReasonForm(VerbForm):

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from controlplane.admin.confirm import Difference, VerbForm, actor_of, url_of_outcome
+from controlplane.admin.confirm import Difference, VerbForm, actor_of, describe, url_of_outcome
 from controlplane.requests import request_id_of
 from provisioning import lifecycle
 from provisioning.workflows.wishes import InvalidWish, TenantWish
@@ -50,15 +50,6 @@ class WishForm(forms.Form):
         self.fields["region"] = forms.ChoiceField(
             choices=[(region, region) for region in regions], help_text=self.fields["region"].help_text
         )
-        self.describe()
-
-    def describe(self) -> None:
-        """Tie help and errors to their fields for screen readers."""
-        for name, field in self.fields.items():
-            described = [f"{name}-help", *([f"{name}-error"] if self.is_bound and name in self.errors else [])]
-            field.widget.attrs.update(
-                {"class": "tn-input", "autocomplete": "off", "aria-describedby": " ".join(described)}
-            )
 
     def wish(self, principal: str) -> TenantWish:
         asked = self.cleaned_data
@@ -83,7 +74,6 @@ def plan_page(request: HttpRequest, admin: ReadOnlyAdmin) -> HttpResponse:
     _operators_only(request)
     asked = WishForm(request.GET)
     if not asked.is_valid():
-        asked.describe()
         return _form_page(request, admin, asked, status=422)
     actor = actor_of(request)
     wish = asked.wish(str(actor))
@@ -92,7 +82,6 @@ def plan_page(request: HttpRequest, admin: ReadOnlyAdmin) -> HttpResponse:
     except InvalidWish as error:
         for each in error.errors:
             asked.add_error(each.field if each.field in asked.fields else None, each.detail)
-        asked.describe()
         return _form_page(request, admin, asked, status=422)
     form = VerbForm(request.POST or None, plan=plan)
     refused: TenureError | None = None
@@ -126,6 +115,7 @@ def plan_page(request: HttpRequest, admin: ReadOnlyAdmin) -> HttpResponse:
 
 
 def _form_page(request: HttpRequest, admin: ReadOnlyAdmin, form: WishForm, *, status: int = 200) -> HttpResponse:
+    describe(form)
     context = {
         **admin.admin_site.each_context(request),
         "crumbs": [("Tenants", admin.list_url())],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, Literal
 from uuid import UUID
 
 from django import forms
@@ -40,7 +40,11 @@ class ForceForm(ReasonForm):
         choices=[(RunState.SUCCEEDED, "succeeded"), (RunState.FAILED, "failed")],
         help_text="Nothing is run or removed. Use it when you have put things right by hand.",
     )
-    field_order: ClassVar = ["as_state", "reason"]
+    field_order = ["as_state", "reason"]
+
+    @property
+    def end(self) -> Literal[RunState.SUCCEEDED, RunState.FAILED]:
+        return RunState.SUCCEEDED if self.cleaned_data["as_state"] == RunState.SUCCEEDED else RunState.FAILED
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -84,11 +88,12 @@ class OperationAdmin(ReadOnlyAdmin):
         done = Q(state__in=[StepState.SUCCEEDED, StepState.SKIPPED])
         of_run = RunStep.objects.filter(run=OuterRef("pk"), direction=OuterRef("direction")).order_by().values("run")
         runs: QuerySet[Run] = super().get_queryset(request)
-        return with_actor_names(runs).annotate(
+        named: QuerySet[Run] = with_actor_names(runs).annotate(
             steps_total=Subquery(of_run.annotate(n=Count("pk")).values("n")),
             steps_done=Subquery(of_run.annotate(n=Count("pk", filter=done)).values("n")),
             late=Q(deadline_at__lt=Now()),
         )
+        return named
 
     def page_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         runs: QuerySet[Run] = super(ReadOnlyAdmin, self).get_queryset(request)
@@ -245,9 +250,7 @@ class OperationAdmin(ReadOnlyAdmin):
     )
     def force_complete(self, run: Run, form: ForceForm) -> Run:
         """Declare a parked operation ended, when its state was put right by hand."""
-        lifecycle.force_complete(
-            run, as_state=RunState(form.cleaned_data["as_state"]), reason=form.reason_text, actor=form.actor
-        )
+        lifecycle.force_complete(run, as_state=form.end, reason=form.reason_text, actor=form.actor)
         return run
 
 

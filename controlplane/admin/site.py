@@ -81,7 +81,7 @@ class OpsSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold ships no types
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = {**self.each_context(request), **self.overview(request), **(extra_context or {})}
-        request.current_app = self.name  # type: ignore[attr-defined]  # what Django's own index does
+        request.current_app = self.name  # what Django's own index does
         return TemplateResponse(request, "admin/overview.html", {**context, "title": self.index_title})
 
     def app_index(self, _request: HttpRequest, _app_label: str, _extra_context: Any = None) -> HttpResponse:

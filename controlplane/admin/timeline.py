@@ -15,7 +15,7 @@ from controlplane.admin.labels import Tone
 from provisioning.models import Direction, EventKind, Run, RunEvent, RunStep, StepState
 
 FOLD_ABOVE = 0.2
-FOLDED = 0.07  # wide enough for a label such as "3 min"
+FOLDED = 0.1  # wide enough for a label such as "38 min"
 
 BarKind = Literal["work", "wait", "mark"]
 Interval = tuple[datetime, datetime]

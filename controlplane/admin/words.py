@@ -4,6 +4,7 @@ from datetime import timedelta
 
 NOTHING = "–"  # noqa: RUF001  an en dash, as printed tables have it
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+JUST_NOW = timedelta(seconds=5)  # nobody acts on less
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -22,17 +23,20 @@ def duration(length: timedelta | float | None) -> str:
     return _two(whole // DAY, "d", whole % DAY // HOUR, "h")
 
 
+def brief(length: timedelta) -> str:
+    """`12 s`, `3 min`, `4 h`, `2 d`: the largest unit alone."""
+    seconds = abs(int(length.total_seconds()))
+    for unit, divisor, end in (("s", 1, MINUTE), ("min", MINUTE, HOUR), ("h", HOUR, DAY)):
+        if seconds < end:
+            return f"{seconds // divisor} {unit}"
+    return f"{seconds // DAY} d"
+
+
 def ago(length: timedelta) -> str:
-    """`just now`, `12 s ago`, `3 min ago`, `in 4 h`: the largest unit alone, as ops.js counts it on."""
-    seconds = int(length.total_seconds())
-    if abs(seconds) < 5:  # noqa: PLR2004  nobody acts on less
+    """`just now`, `12 s ago`, `in 4 h`, as ops.js counts it on."""
+    if abs(length) < JUST_NOW:
         return "just now"
-    size = abs(seconds)
-    unit, divisor = next(
-        (pair for pair in (("s", 1), ("min", MINUTE), ("h", HOUR)) if size < pair[1] * (24 if pair[0] == "h" else 60)),
-        ("d", DAY),
-    )
-    return f"{size // divisor} {unit} ago" if seconds > 0 else f"in {size // divisor} {unit}"
+    return f"{brief(length)} ago" if length > timedelta() else f"in {brief(length)}"
 
 
 def size(count: int) -> str:

@@ -101,6 +101,11 @@ def duration(length: timedelta | float | None) -> str:
 
 
 @register.filter
+def brief(length: timedelta) -> str:
+    return words.brief(length)
+
+
+@register.filter
 def size(count: int) -> str:
     return words.size(count)
 

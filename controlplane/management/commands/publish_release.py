@@ -1,4 +1,4 @@
-"""`manage.py publish_release [NAME]`: make the tenant application, as installed here, what new tenants are copied from."""
+"""`manage.py publish_release [NAME]`: make the tenant application what new tenants are copied from."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`manage.py register_cluster NAME --url … --region …`: take a PostgreSQL server into the register, or change its URL."""
+"""`manage.py register_cluster NAME --url … --region …`: take a PostgreSQL server into the register."""
 
 import os
 from typing import Any
