@@ -37,7 +37,8 @@ CONTROL: dict[str, str] = {
     "provisioning_idempotencykey": WITH_DELETE,  # they expire
     "provisioning_secret": WITH_DELETE,  # a secret of a role that is gone is a secret too many
     "provisioning_runlimit": WITH_DELETE,
-    "provisioning_clusterrelease": WITH_DELETE,  # a failed publication takes its rows with it
+    "provisioning_release": WITH_DELETE,  # a failed publication takes its rows with it
+    "provisioning_clusterrelease": WITH_DELETE,
     "provisioning_recordedmigration": WITH_DELETE,
     "tenants_domain": WITH_DELETE,  # undone when an onboarding fails: another tenant may take the name
 }

@@ -44,6 +44,18 @@ REFUSED = {
     "makes a table": "CREATE TABLE mine (id int)",
 }
 
+NOT_FOR_THE_DIRECTORY = {
+    "reads a cluster's URL": "SELECT sealed_url FROM tenants_cluster",
+    "reads billing's references": "SELECT external_ref FROM tenants_tenant",
+    "reads a secret": "SELECT sealed FROM provisioning_secret",
+    "reads password hashes": "SELECT password FROM auth_user",
+    "reads the audit log": "SELECT body FROM audit_entry",
+    "renames a tenant": "UPDATE tenants_tenant SET slug = 'mine'",
+    "takes a domain": "UPDATE tenants_domain SET tenant_id = tenant_id",
+    "adds a domain": "INSERT INTO tenants_domain (domain) VALUES ('mine')",
+    "writes the audit log": "SELECT audit_append(gen_random_uuid(), '{}')",
+}
+
 
 @pytest.fixture
 def acme(control: None) -> Tenant:
@@ -77,11 +89,20 @@ def owner() -> Iterator[Sql]:
     yield from session("owner")
 
 
-@pytest.mark.parametrize("statement", REFUSED.values(), ids=list(REFUSED))
-def test_the_runtime_role_is_refused(statement: str, acme: Tenant, runtime: Sql) -> None:
-    with pytest.raises(InsufficientPrivilege) as refused:
-        runtime(statement)
-    assert "append-only" not in str(refused.value)  # the grants stop it, before any trigger
+def answers(attempts: dict[str, str], execute: Sql) -> dict[str, str]:
+    """What the server says to each statement: the grants must stop it, before any trigger does."""
+    found = {}
+    for name, statement in attempts.items():
+        try:
+            execute(statement)
+            found[name] = "let through"
+        except InsufficientPrivilege as error:
+            found[name] = "stopped by a trigger only" if "append-only" in str(error) else "refused"
+    return found
+
+
+def test_the_runtime_role_is_refused_what_is_not_its_work(acme: Tenant, runtime: Sql) -> None:
+    assert answers(REFUSED, runtime) == dict.fromkeys(REFUSED, "refused")
     assert audit.verify().intact
     assert (Tenant.objects.count(), AuditEntry.objects.count()) == (1, 1)
 
@@ -134,31 +155,15 @@ def directory(stack: Any) -> Iterator[Sql]:
     yield from session("default", **role)
 
 
-@pytest.mark.parametrize("table", DIRECTORY)
-def test_the_directory_role_reads_what_leads_from_a_host_to_a_tenant(table: str, acme: Tenant, directory: Sql) -> None:
-    columns = ", ".join(f'"{column}"' for column in DIRECTORY[table])
-    directory(f"SELECT {columns} FROM {table}")
-    if table != "tenants_domain":  # of which it may read everything
-        with pytest.raises(InsufficientPrivilege):
-            directory(f"SELECT * FROM {table}")
+def test_the_directory_role_reads_what_leads_from_a_host_to_a_tenant(acme: Tenant, directory: Sql) -> None:
+    for table, columns in DIRECTORY.items():
+        directory(f"SELECT {', '.join(columns)} FROM {table}".replace("schema", '"schema"'))
+    found = directory("SELECT slug, state FROM tenants_tenant").fetchall()
+    assert found == [("acme", "provisioning")]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "SELECT sealed_url FROM tenants_cluster",
-        "SELECT external_ref FROM tenants_tenant",
-        "SELECT sealed FROM provisioning_secret",
-        "SELECT password FROM auth_user",
-        "SELECT body FROM audit_entry",
-        "UPDATE tenants_tenant SET slug = 'mine'",
-        "UPDATE tenants_domain SET tenant_id = tenant_id",
-        "SELECT audit_append(gen_random_uuid(), '{}')",
-    ],
-)
-def test_the_directory_role_is_refused_everything_else(statement: str, acme: Tenant, directory: Sql) -> None:
-    with pytest.raises(InsufficientPrivilege):
-        directory(statement)
+def test_the_directory_role_is_refused_everything_else(acme: Tenant, directory: Sql) -> None:
+    assert answers(NOT_FOR_THE_DIRECTORY, directory) == dict.fromkeys(NOT_FOR_THE_DIRECTORY, "refused")
 
 
 def test_a_deployment_without_a_directory_role_is_granted_all_the_same(acme: Tenant, settings: Any) -> None:
