@@ -1,11 +1,14 @@
 """Publish a release: migrate the tenant application once, and keep everything that copies of it need."""
 
+from __future__ import annotations
+
+import json
 import logging
 import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import import_module
@@ -39,7 +42,24 @@ from tenants.models import Cluster
 logger = logging.getLogger(__name__)
 
 LOCK = "tenure: publishing a release"
+RECORDED = ("app", "name", "atomic", "replaces", "operations")
 INTERRUPTED = "The process that published it was ended."
+
+
+@dataclass(frozen=True, slots=True)
+class _Blueprint:
+    """A release's row, and what came out of migrating it."""
+
+    release: Release
+    made: Dump
+    recorded: list[dict[str, Any]]
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What two equal releases have in common: neither the schema's name nor the time of day."""
+        rows = [table for table in self.made.seed if table["table"] != "django_migrations"]
+        text = json.dumps([self.recorded, rows], sort_keys=True)
+        return self.release.apps, self.made.fingerprint, text.replace(self.release.placeholder, "")
 
 
 class NoOpenCluster(Permanent):
@@ -74,12 +94,17 @@ def publish(name: str | None = None, *, actor: Actor, progress: Progress | None 
     if cluster is None:
         raise NoOpenCluster
     prepare_cluster(cluster)
-    with server_errors(cluster.name), connect(cluster) as connection, sole(connection, LOCK, busy=AlreadyPublishing):
+    with (
+        server_errors(cluster.name),
+        connect(cluster) as connection,
+        sole(connection, LOCK, busy=AlreadyPublishing),
+    ):
         _clear_away_interrupted(connection)
         inputs = hash_of_inputs(settings.TENANT_APPS)
         release = Release.objects.filter(current=True, inputs=inputs).first()
         if release is None:
-            release = _published(name, inputs, connection, cluster, progress or _in_silence, actor)
+            blueprint = _made(_begun(name, inputs), connection, cluster, progress or _in_silence)
+            release = _same_as_current(blueprint) or _published(blueprint, cluster, actor)
     for each in Cluster.objects.filter(state=Cluster.State.OPEN):
         _lay_out_if_it_answers(release, each)
     return release
@@ -109,21 +134,27 @@ def _files_of(module_name: str | None) -> list[Path]:
     return sorted(path for path in found if "__pycache__" not in path.parts)
 
 
-def _published(
-    name: str | None, inputs: str, connection: Connection, cluster: Cluster, progress: Progress, actor: Actor
-) -> Release:
-    """Record, dump, check, lay out on one cluster, and only then make it current."""
-    release = _begun(name, inputs)
+def _made(release: Release, connection: Connection, cluster: Cluster, progress: Progress) -> _Blueprint:
+    """Migrate in a scratch database, read it back, and look whether it may be copied."""
+    with _failure_kept(release), _scratch(connection, cluster, release) as (inside, url):
+        recorded = record(url, schema=release.placeholder, tenant_apps=release.apps, progress=progress)
+        progress(len(recorded), len(recorded), "reading the schema back")
+        made = dump(inside, url, release.placeholder)
+        refuse_unsafe(inside, release.placeholder, made)
+    return _Blueprint(release, made, recorded)
+
+
+def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release:
+    """Keep it, prove that it can be copied by laying it out once, and only then make it current."""
+    release = blueprint.release
     with _failure_kept(release):
-        with _scratch(connection, cluster, release) as (inside, url):
-            recorded = record(url, schema=release.placeholder, tenant_apps=release.apps, progress=progress)
-            progress(len(recorded), len(recorded), "reading the schema back")
-            made = dump(inside, url, release.placeholder)
-            refuse_unsafe(inside, release.placeholder, made)
-        if (same := _same_as_current(made, recorded, release)) is not None:
-            return same
-        _keep(release, made, recorded)
-        progress(len(recorded), len(recorded), "checking a copy")
+        with transaction.atomic():
+            Release.objects.filter(pk=release.pk).update(**asdict(blueprint.made))
+            RecordedMigration.objects.bulk_create(
+                RecordedMigration(release=release, position=position, **migration)
+                for position, migration in enumerate(blueprint.recorded)
+            )
+        release.refresh_from_db()
         lay_out(release, cluster)
         with transaction.atomic():
             Release.objects.filter(current=True).update(current=False)
@@ -197,43 +228,21 @@ def _scratch_name(release: Release) -> str:
     return f"blueprint_{release.id.hex}"
 
 
-def _same_as_current(made: Dump, recorded: list[dict[str, Any]], release: Release) -> Release | None:
-    """The current release, if all that this one would bring is other comments in its migrations; its row goes again."""
+def _same_as_current(blueprint: _Blueprint) -> Release | None:
+    """The current release, if this one would bring nothing but, say, other comments in its migrations."""
     current = Release.objects.filter(current=True).first()
-    if current is None or (current.fingerprint, current.apps) != (made.fingerprint, release.apps):
+    if current is None:
         return None
-    before = [
-        {field: migration[field] for field in ("app", "name", "atomic", "replaces", "operations")}
-        for migration in current.migrations.order_by("position").values()
-    ]
-    # The names of the blueprints' schemas stand in few statements, but they do.
-    texts = [
-        str(each).replace(placeholder, "~")
-        for each, placeholder in (
-            ((before, _rows_of_data(current.seed)), current.placeholder),
-            ((recorded, _rows_of_data(made.seed)), release.placeholder),
-        )
-    ]
-    if texts[0] != texts[1]:
+    former = _Blueprint(
+        release=current,
+        made=Dump(current.script, current.seed, current.finish, current.fingerprint, current.shape),
+        recorded=list(current.migrations.order_by("position").values(*RECORDED)),
+    )
+    if former.essence != blueprint.essence:
         return None
-    Release.objects.filter(pk=current.pk).update(inputs=release.inputs)
-    release.delete()
+    Release.objects.filter(pk=current.pk).update(inputs=blueprint.release.inputs)
+    blueprint.release.delete()
     return current
-
-
-def _rows_of_data(seed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without Django's own record of migrations, which holds the time of day."""
-    return [table for table in seed if table["table"] != "django_migrations"]
-
-
-def _keep(release: Release, made: Dump, recorded: list[dict[str, Any]]) -> None:
-    with transaction.atomic():
-        Release.objects.filter(pk=release.pk).update(**asdict(made))
-        RecordedMigration.objects.bulk_create(
-            RecordedMigration(release=release, position=position, **migration)
-            for position, migration in enumerate(recorded)
-        )
-    release.refresh_from_db()
 
 
 def _clear_away_interrupted(connection: Connection) -> None:

@@ -1,11 +1,11 @@
 """The register of clusters, and where a new tenant is placed: the least full open one of its region."""
 
-from __future__ import annotations
-
+from collections import defaultdict
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count
 from psycopg.conninfo import conninfo_to_dict
 
 from provisioning.databases.ddl import DEDICATED_SCHEMA
@@ -61,7 +61,10 @@ def register_cluster(
     cluster = Cluster.objects.filter(name=name).first() or Cluster(
         name=name, capacity=DEFAULT_CAPACITY, max_running=DEFAULT_MAX_RUNNING
     )
-    if cluster.database not in {"", parts["dbname"]} and cluster.placements.filter(active=True).exists():
+    if (
+        cluster.database not in {"", parts["dbname"]}
+        and Placement.objects.filter(cluster=cluster, active=True).exists()
+    ):
         raise ClusterElsewhere(f"Tenants of {name} live in the database {cluster.database}, not in {parts['dbname']}.")
     cluster.region = region
     cluster.sealed_url = sealed_url(url, cluster)
@@ -105,13 +108,13 @@ def change_cluster(
 
 def choose_cluster(*, region: str) -> Cluster:
     """The least full open cluster of the region, by share of its capacity. Raises NoCapacity."""
-    clusters = _with_load(Cluster.objects.all())
-    fitting = [cluster for cluster in clusters if not _why_not(cluster, region)]
+    clusters, loads = list(Cluster.objects.order_by("name")), _loads()
+    fitting = [cluster for cluster in clusters if not _why_not(cluster, region, loads[cluster.pk])]
     if not fitting:
-        reasons = {cluster.name: _why_not(cluster, region) for cluster in clusters}
+        reasons = {cluster.name: _why_not(cluster, region, loads[cluster.pk]) for cluster in clusters}
         said = "; ".join(f"{name} is {why}" for name, why in reasons.items()) or "none is registered"
         raise NoCapacity(f"No cluster of region {region} can take a tenant: {said}.", clusters=reasons)
-    return min(fitting, key=lambda cluster: (_load(cluster) / cluster.capacity, cluster.name))
+    return min(fitting, key=lambda cluster: (loads[cluster.pk] / cluster.capacity, cluster.name))
 
 
 def reserve(tenant: Tenant, tier: Tier | str) -> Placement:
@@ -121,19 +124,22 @@ def reserve(tenant: Tenant, tier: Tier | str) -> Placement:
     transaction the lock lasts until that ends. Raises NoCapacity.
     """
     with transaction.atomic():
-        if (placed := tenant.placements.select_related("cluster").filter(active=True).first()) is not None:
+        placed: Placement | None = (
+            Placement.objects.filter(tenant=tenant, active=True).select_related("cluster").first()
+        )
+        if placed is not None:
             return placed
         while True:
             chosen = choose_cluster(region=tenant.region)
             cluster = Cluster.objects.select_for_update().get(pk=chosen.pk)
-            (counted,) = _with_load(Cluster.objects.filter(pk=cluster.pk))
-            if not _why_not(counted, tenant.region):  # else somebody took the last place: look again, without it
+            if not _why_not(cluster, tenant.region, _loads()[cluster.pk]):
                 return Placement.objects.create(tenant=tenant, cluster=cluster, **_where(tenant, Tier(tier), cluster))
+            # Somebody took the last place, or closed it, while we waited for the lock: choose again.
 
 
 def release_placement(tenant: Tenant, *, at: datetime) -> None:
     """Give the tenant's place back. The row stays, as the record of where its rows were, or might have been."""
-    tenant.placements.filter(active=True).update(active=False, retired_at=at)
+    Placement.objects.filter(tenant=tenant, active=True).update(active=False, retired_at=at)
 
 
 def _where(tenant: Tenant, tier: Tier, cluster: Cluster) -> dict[str, str]:
@@ -146,23 +152,20 @@ def _where(tenant: Tenant, tier: Tier, cluster: Cluster) -> dict[str, str]:
             return {"tier": tier, "database": key, "schema": DEDICATED_SCHEMA}
 
 
-def _with_load(clusters: QuerySet[Cluster]) -> list[Cluster]:
-    """Clusters with `load`: how many tenants they hold now, those that are being made among them."""
-    return list(clusters.annotate(load=Count("placements", filter=Q(placements__active=True))).order_by("name"))
+def _loads() -> defaultdict[UUID, int]:
+    """How many tenants each cluster holds now, those that are being made among them."""
+    counted = Placement.objects.filter(active=True).values_list("cluster").annotate(Count("pk"))
+    return defaultdict(int, counted.order_by())
 
 
-def _load(cluster: Cluster) -> int:
-    return int(cluster.load)
-
-
-def _why_not(cluster: Cluster, region: str) -> str:
+def _why_not(cluster: Cluster, region: str, load: int) -> str:
     """In a word or two; empty if the cluster can take a tenant of this region."""
     if cluster.region != region:
         return f"in region {cluster.region}"
     if cluster.state != Cluster.State.OPEN:
-        return str(cluster.state)
-    if _load(cluster) >= cluster.capacity:
-        return f"full ({_load(cluster)} of {cluster.capacity})"
+        return cluster.state
+    if load >= cluster.capacity:
+        return f"full ({load} of {cluster.capacity})"
     return ""
 
 

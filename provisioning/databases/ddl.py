@@ -1,4 +1,4 @@
-"""The words of our DDL: fixed names, and statements composed by `psycopg.sql`, so that no name is ever pasted into text."""
+"""The words of our DDL: fixed names, and statements composed by `psycopg.sql`, so that no name is pasted into text."""
 
 from psycopg import sql
 

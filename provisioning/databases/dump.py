@@ -74,9 +74,7 @@ def pg_environment(url: str) -> dict[str, str]:
 
 
 def without_password(url: str) -> str:
-    parts = conninfo_to_dict(url)
-    parts.pop("password", None)
-    return make_conninfo(**parts)
+    return make_conninfo(url, password=None)
 
 
 def _script(url: str, schema: str, section: str) -> str:

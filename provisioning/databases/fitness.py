@@ -18,7 +18,7 @@ FEWEST_LOCKS = 256  # max_locks_per_transaction: removing one schema locks each 
 
 
 class ClusterUnfit(Permanent):
-    """This server cannot hold tenants as it is."""
+    """The server cannot hold tenants as it is."""
 
     code = "CLUSTER_UNFIT"
 
@@ -57,9 +57,9 @@ def prepare_cluster(cluster: Cluster) -> None:
 def _role(connection: Connection, name: str, attributes: str, membership: str) -> None:
     role = sql.Identifier(name)
     if not run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", name):
-        run(connection, sql.SQL("CREATE ROLE {} " + attributes).format(role))  # type: ignore[arg-type]  # literals above
+        run(connection, sql.SQL("CREATE ROLE {} " + attributes).format(role))
     # A role with CREATEROLE may administer what it created, but neither act as it nor inherit from it until told so.
-    run(connection, sql.SQL("GRANT {} TO CURRENT_USER WITH " + membership).format(role))  # type: ignore[arg-type]
+    run(connection, sql.SQL("GRANT {} TO CURRENT_USER WITH " + membership).format(role))
 
 
 def _allow_schemas(database: str) -> sql.Composed:

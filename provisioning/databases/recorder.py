@@ -39,7 +39,7 @@ DEFERRED = "end of migration"  # what Django puts off until every operation has 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to migrate where. `database` is a Django DATABASES entry without its engine; `schema` exists and is empty."""
+    """What to migrate where. `database` is a DATABASES entry without its engine; `schema` exists and is empty."""
 
     settings_module: str
     installed_apps: list[str]
@@ -72,7 +72,7 @@ class Recorder:
     current: RecordedOperation | None = None
     deliberate: bool = False
 
-    def progress(self, action: str, migration: Migration | None = None, _fake: bool = False) -> None:  # noqa: FBT001, FBT002
+    def progress(self, action: str, migration: Migration | None = None, _fake: bool | None = None, /) -> None:  # noqa: FBT001
         """The executor's callback."""
         if action == "apply_start" and migration is not None:
             self.migration, self.operations = migration, []
@@ -127,7 +127,7 @@ class Recorder:
             self._keep(self.current)
             self.current = between
 
-        operation.database_forwards = recorded  # type: ignore[method-assign]
+        operation.database_forwards = recorded  # type: ignore[method-assign,assignment]  # passed on as it comes
 
     def _keep(self, operation: RecordedOperation | None) -> None:
         if operation is None:
@@ -155,37 +155,27 @@ def migrate(job: Job, emit: Callable[[dict[str, Any]], None]) -> None:
         raise SystemExit(
             f"{', '.join(without)}: has models but no migrations. Make them with `manage.py makemigrations`."
         )
-    plan = executor.migration_plan([key for key in executor.loader.graph.leaf_nodes() if key[0] in labels])
+    targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] in labels]
+    plan = executor.migration_plan(targets)
     if outside := {migration.app_label for migration, _backwards in plan} - labels:
         raise SystemExit(
             f"Migrations of the tenant's apps depend on {', '.join(sorted(outside))}. Add it to TENANT_APPS."
         )
     recorder.total = len(plan)
-    connection.SchemaEditorClass = _telling(connection.SchemaEditorClass, recorder)  # type: ignore[misc,assignment]
-    state = executor._create_project_state(with_applied_migrations=True)  # noqa: SLF001  as django's migrate does
+    connection.SchemaEditorClass = _telling(connection.SchemaEditorClass, recorder)
+    state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]  # noqa: SLF001  as django's migrate
     _announce(signals.pre_migrate, tenant_apps, plan=plan, apps=state.apps)
     with connection.execute_wrapper(recorder):
-        state = executor.migrate(
-            targets=[key for key in executor.loader.graph.leaf_nodes() if key[0] in labels],
-            plan=plan,
-            state=state.clone(),
-        )
-    # Django's migrate renders the models anew: a state that went through many operations holds stale relations.
+        state = executor.migrate(targets, plan=plan, state=state.clone())
+    # As django's migrate does: models of apps without migrations get their relations from the final state.
     state.clear_delayed_apps_cache()
+    real = [(model.app_label, model.name_lower) for model in state.apps.real_models]
     with state.apps.bulk_update():
-        for key in [
-            (model._meta.app_label, model._meta.model_name) for model in state.apps.get_models(include_swapped=True)
-        ]:
+        for key in real:
             state.apps.unregister_model(*key)
-    state.apps.render_multiple([ModelState.from_model(apps.get_model(*key)) for key in list(state.models)])
-    emit(
-        {
-            "event": "begins",
-            "migration": "content types and permissions",
-            "done": recorder.total,
-            "total": recorder.total,
-        }
-    )
+    state.apps.render_multiple([ModelState.from_model(apps.get_model(*key)) for key in real])
+    done = {"done": recorder.total, "total": recorder.total}
+    emit({"event": "begins", "migration": "content types and permissions", **done})
     _announce(signals.post_migrate, tenant_apps, plan=plan, apps=state.apps)
 
 

@@ -1,4 +1,4 @@
-"""What a tenant application may not bring along, because a copy of it in a shared database would not stay in its schema."""
+"""What a tenant application may not bring along: a copy of it in a shared database would not stay in its schema."""
 
 from provisioning.databases.ddl import DEDICATED_SCHEMA
 from provisioning.databases.dump import Dump

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from provisioning.databases.ddl import become_owner
-from provisioning.databases.servers import Connection, run
+from provisioning.databases.servers import Connection, Query, run
 from provisioning.models import Release
 
 # Note [Text is replaced in the script, and nowhere else]
@@ -38,7 +38,7 @@ def checked(schema: str) -> str:
     return schema
 
 
-def _parts(release: Release, schema: str) -> Iterator[tuple[sql.Composable, str | None]]:
+def _parts(release: Release, schema: str) -> Iterator[tuple[Query, str | None]]:
     yield _replaced(release.script, release, schema), None
     for table in release.seed:
         columns = sql.SQL(", ").join(map(sql.Identifier, table["columns"]))
@@ -48,4 +48,4 @@ def _parts(release: Release, schema: str) -> Iterator[tuple[sql.Composable, str 
 
 
 def _replaced(script: str, release: Release, schema: str) -> sql.SQL:
-    return sql.SQL(script.replace(release.placeholder, schema))  # type: ignore[arg-type]  # see the Note above
+    return sql.SQL(script.replace(release.placeholder, schema))  # see the Note above

@@ -60,7 +60,7 @@ class LoginRole:
                 run(inside, ddl.grant_schema(handle["schema"], handle["role"]))
 
     def rotate(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
-        """A new password. Sessions that are open stay open; new ones need it. A crash in between is cured by a rerun."""
+        """A new password: open sessions stay, new ones need it. A rerun after a crash makes yet another one."""
         Secret.objects.once(tenant.tenant_id, self.kind, make=_random_password).replace(_random_password())
         self.provision(tenant, handle, claim=claim)
 

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from provisioning.errors import Permanent, Transient
 from tenants.isolation.crypto import seal, unseal
 from tenants.models import Cluster
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+Query = str | sql.SQL | sql.Composed
 
 PURPOSE = "cluster"
-SESSION = {
+SESSION: dict[str, str | int] = {
     "connect_timeout": 5,  # seconds; a server that takes longer counts as away
     "tcp_user_timeout": 20_000,  # ms; a cut cable is noticed while a statement runs, not hours later
     "application_name": "tenure",
@@ -45,12 +46,7 @@ def sealed_url(url: str, cluster: Cluster) -> bytes:
 
 def url_of(cluster: Cluster) -> str:
     """The provisioning role's URL. It names the shared database. Raises SealError when the master key does not fit."""
-    return unseal(cluster.sealed_url, purpose=PURPOSE, owner=str(cluster.id)).decode()
-
-
-def shared_database(cluster: Cluster) -> str:
-    """The database that holds the schema-tier tenants and the fence rows of a cluster."""
-    return str(conninfo_to_dict(url_of(cluster))["dbname"])
+    return unseal(bytes(cluster.sealed_url), purpose=PURPOSE, owner=str(cluster.id)).decode()
 
 
 def connect(cluster: Cluster, *, database: str | None = None, application: str = "tenure") -> Connection:
@@ -60,8 +56,8 @@ def connect(cluster: Cluster, *, database: str | None = None, application: str =
 
 def open_url(url: str, *, subject: str, **overrides: str | int | None) -> Connection:
     """Connect with our session rules. `subject` is the cluster's name in errors; the URL is never shown."""
-    given = {name: value for name, value in overrides.items() if value is not None}
-    conninfo = make_conninfo(url, **{**SESSION, "options": OPTIONS, **given})
+    given: dict[str, str | int] = {name: value for name, value in overrides.items() if value is not None}
+    conninfo = make_conninfo(url, **SESSION | {"options": OPTIONS} | given)
     with server_errors(subject):
         # Statements are prepared by nobody: each is sent once, and a pooler in between would lose them.
         return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
@@ -86,10 +82,9 @@ def _message(error: psycopg.Error) -> str:
     return error.diag.message_primary or " ".join(str(error).split())
 
 
-def run(connection: Connection, statement: sql.Composable | str, *parameters: object) -> list[tuple[Any, ...]]:
+def run(connection: Connection, statement: Query, *parameters: object) -> list[tuple[Any, ...]]:
     """Run one statement, or several in one round trip when there are no parameters. Rows of the last one, if any."""
-    text = sql.SQL(cast(LiteralString, statement)) if isinstance(statement, str) else statement
-    cursor = connection.execute(text, parameters or None)
+    cursor = connection.execute(statement, parameters or None)
     while cursor.nextset():
         pass
     return cursor.fetchall() if cursor.description else []

@@ -1,4 +1,4 @@
-"""A tenant's schema, seen from inside whichever database it is in: what is wrong with it, how many rows, and their end."""
+"""A tenant's schema, seen from inside whichever database it is in: its faults, the number of its rows, their end."""
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -27,17 +27,21 @@ _OWNED_BY_OTHERS = """
 """
 _GRANTED = """
     SELECT what, who, rights FROM (
-        SELECT 'schema ' || nspname, pg_get_userbyid(grantee), privilege_type FROM pg_namespace,
-               aclexplode(coalesce(nspacl, acldefault('n', nspowner))) WHERE nspname = %(schema)s
+        SELECT 'schema ' || nspname, grantee, privilege_type
+        FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+        WHERE nspname = %(schema)s
         UNION ALL
-        SELECT 'relation ' || relname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END, privilege_type
-        FROM pg_class, aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)))
+        SELECT 'relation ' || relname, grantee, privilege_type
+        FROM pg_class,
+             aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)))
         WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
         UNION ALL
-        SELECT 'function ' || proname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END, privilege_type
+        SELECT 'function ' || proname, grantee, privilege_type
         FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
         WHERE pronamespace = to_regnamespace(%(schema)s)
-    ) AS granted (what, who, rights) WHERE who <> ALL (ARRAY[%(owner)s, %(verifier)s])
+    ) AS granted (what, grantee, rights)
+    CROSS JOIN LATERAL (SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END) AS named (who)
+    WHERE who <> ALL (ARRAY[%(owner)s, %(verifier)s]) ORDER BY what, who, rights
 """
 _ALLOWED = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "EXECUTE"})
 _UNREACHABLE = """

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 import sqlparse
+from sqlparse.sql import Statement
 
 
 class Kind(StrEnum):
@@ -31,10 +32,10 @@ def kind_of(statements: Iterable[str]) -> Kind:
     return kinds.pop() if kinds else Kind.SCHEMA
 
 
-def _first_word(statement: sqlparse.sql.Statement) -> str:
+def _first_word(statement: Statement) -> str:
     """INSERT for `WITH … INSERT`, too; empty for a lone comment or semicolon."""
-    word = str(statement.get_type()).upper()
+    word = str(statement.get_type()).upper()  # type: ignore[no-untyped-call]  # sqlparse types little
     if word != "UNKNOWN":
         return word
-    first = statement.token_first(skip_ws=True, skip_cm=True)
+    first = statement.token_first(skip_ws=True, skip_cm=True)  # type: ignore[no-untyped-call]
     return "" if first is None or first.value == ";" else str(first.value).split()[0].upper()

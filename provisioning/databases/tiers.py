@@ -1,4 +1,4 @@
-"""The tiers behind one interface. What callers use: TenantDatabase and LoginRole as providers, `connect` and `fingerprint`."""
+"""The tiers behind one interface: TenantDatabase and LoginRole as providers, and how to connect as a tenant."""
 
 from collections.abc import Iterator
 from typing import Protocol
