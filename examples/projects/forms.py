@@ -24,7 +24,8 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         """Keeps the name and size of the upload: where it is stored it may be called otherwise."""
         upload = self.cleaned_data["file"]
         self.instance.title, self.instance.size = upload.name, upload.size
-        return super().save(commit)
+        saved: Document = super().save(commit)
+        return saved
 
 
 class MemberForm(forms.Form):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mimetypes
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
@@ -107,10 +107,11 @@ class TenantStorage(Storage):
         if mode not in {"r", "rb"}:
             raise ValueError(f"Objects are opened for reading only, not {mode!r}; save() replaces one.")
         session, client = _opened()
-        body: IO[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115  the caller closes it
-        with _errors(name):
+        with ExitStack() as on_failure, _errors(name):
+            body: IO[bytes] = on_failure.enter_context(SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))
             client.download_fileobj(session.bucket, _key(session, name), body, Config=IN_THIS_THREAD)
-        body.seek(0)
+            body.seek(0)
+            on_failure.pop_all()  # from here on it is the caller's to close
         return File(body, name)
 
     def _save(self, name: str, content: File[Any]) -> str:
@@ -196,15 +197,23 @@ def _key(session: StorageCredentials, name: str) -> str:
     return f"{session.prefix}{name}"
 
 
-def _body(content: File[Any]) -> IO[bytes] | bytes:
+class _Body:
+    """A Django file as boto3 takes it: a File without a name is false, and boto3 would send nothing of it."""
+
+    def __init__(self, content: File[Any]) -> None:
+        self.read, self.seek, self.tell = content.read, content.seek, content.tell
+
+
+def _body(content: File[Any]) -> Any:
     """The file from its beginning; text is stored as UTF-8."""
-    if content.seekable():
-        content.seek(0)
-    start = content.read(0)
-    if isinstance(start, str) or not content.seekable():
-        whole = content.read()
-        return whole.encode() if isinstance(whole, str) else whole
-    return content
+    if not content.seekable():
+        return _encoded(content.read())
+    content.seek(0)
+    return _encoded(content.read()) if isinstance(content.read(0), str) else _Body(content)
+
+
+def _encoded(whole: str | bytes) -> bytes:
+    return whole.encode() if isinstance(whole, str) else whole
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _cursor(self, name: str | None = None) -> Any:
         self._admit()
-        return super()._cursor(name)
+        return super()._cursor(name)  # type: ignore[misc]  # left out of django-stubs
 
     def _admit(self) -> None:
         """Raises NoTenant or WrongTenant, or makes ready for the open scope."""
