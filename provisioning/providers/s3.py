@@ -128,7 +128,7 @@ def is_loopback() -> bool:
 
 
 def region() -> str:
-    return Session().region_name or DEFAULT_REGION
+    return _session(os.getpid(), threading.get_ident()).region_name or DEFAULT_REGION
 
 
 def s3_client() -> "S3Client":
