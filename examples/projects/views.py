@@ -25,7 +25,8 @@ def project_list(request: HttpRequest) -> HttpResponse:
     projects = Project.objects.prefetch_related("tags").annotate(
         document_count=Count("documents", distinct=True), member_count=Count("members", distinct=True)
     )
-    page = Paginator(projects, A_PAGE).get_page(request.GET.get("page"))
+    # An aggregate drops the model's own order (Django 3.1, "Miscellaneous").
+    page = Paginator(projects.order_by("-created_at", "-pk"), A_PAGE).get_page(request.GET.get("page"))
     return render(request, "projects/list.html", {"page": page, "form": form}, status=_status(form))
 
 

@@ -42,6 +42,15 @@ def test_each_tenant_sees_its_own_projects_and_not_the_others(acme: Visitor, glo
     assert "Rocket" in acme.get(ours).text
 
 
+def test_the_newest_project_comes_first_and_long_lists_have_pages(acme: Visitor) -> None:
+    for number in range(26):
+        project(acme, f"Project {number}")
+    first, second = acme.get().text, acme.get("/?page=2").text
+    assert first.index("Project 25") < first.index("Project 2<")
+    assert "Page 1 of 2" in first
+    assert "Project 0<" in second
+
+
 def test_another_tenants_page_is_not_there(acme: Visitor, globex: Visitor) -> None:
     theirs = max((project(globex, f"Bakery {number}") for number in range(3)), key=lambda path: int(path.split("/")[2]))
     page = acme.get(theirs)
