@@ -191,9 +191,11 @@ def update_tenant(
         return tenant
 
 
-def actions_of_tenant(tenant: Tenant) -> list[str]:
-    """The verbs that its state allows now; none while an operation on it is unfinished."""
-    if Run.objects.filter(lock_key=lock_of(tenant), finished_at__isnull=True).exists():
+def actions_of_tenant(tenant: Tenant, *, busy: bool | None = None) -> list[str]:
+    """The verbs that its state allows now; none while an operation on it is unfinished (`busy`: None asks)."""
+    if busy is None:
+        busy = Run.objects.filter(lock_key=lock_of(tenant), finished_at__isnull=True).exists()
+    if busy:
         return []
     return [verb for verb, states in VERBS.items() if tenant.state in states]
 

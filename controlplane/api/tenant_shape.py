@@ -114,8 +114,8 @@ class TenantShape(serializers.ModelSerializer[Tenant]):
         run = tenant.open_runs[0]
         return {"id": public_id("op", run.pk), "type": NAMES.get(run.workflow, run.workflow), "state": run.state}
 
-    def get_actions(self, tenant: Tenant) -> list[str]:
-        return [str(action) for action in lifecycle.actions_of_tenant(tenant)]
+    def get_actions(self, tenant: Any) -> list[str]:
+        return lifecycle.actions_of_tenant(tenant, busy=bool(tenant.open_runs))
 
 
 def readable_tenants() -> QuerySet[Tenant]:

@@ -14,6 +14,8 @@ from redis import Redis
 from controlplane.api import limits
 from controlplane.keys import NewKey, make_key
 from controlplane.models import Scope
+from controlplane.stack.embedded import Stack
+from tests import databases
 from tests.fleet import BILLING
 
 
@@ -71,6 +73,13 @@ def _nothing_counted_yet() -> Iterator[None]:
             valkey.delete(name)
     yield
     limits._Silence.until = 0.0
+
+
+@pytest.fixture(scope="module")
+def shared_house(stack: Stack, furnished: None, django_db_blocker: Any) -> Iterator[None]:
+    """One `house` for a whole module. Never beside `house` or `control`: there is one control database at a time."""
+    with django_db_blocker.unblock():
+        yield from databases.fresh(stack, "furnished")
 
 
 @pytest.fixture
