@@ -19,9 +19,10 @@ from controlplane.stack.ports import is_free
 from controlplane.stack.predecessor import end_predecessor, sole_user
 from controlplane.stack.running import announce, withdraw
 from controlplane.stack.supervisor import Supervisor
-from controlplane.stack.variables import Choice, check_servers, choose
+from controlplane.stack.variables import Choice, choose
 
-NEEDED_BYTES = 256 * 1024**2  # PostgreSQL's first files, its log of changes, and room to move
+FIRST_START_BYTES = 256 * 1024**2  # PostgreSQL's first files, its log of changes, and room to move
+LATER_START_BYTES = 64 * 1024**2
 STOPPED_BY_CTRL_C = 128 + signal.SIGINT
 
 
@@ -78,8 +79,11 @@ def start(choice: Choice, supervisor: Supervisor) -> str:
     if "postgres" in servers:
         bootstrap.bootstrap(choice.ports, credentials)
     environment = choice.environment(credentials)
-    check_servers(choice, environment)
-    announce(choice, environment, servers=server_variables(choice.ports, credentials))
+    if len(servers) < len(SERVERS) or "BROKER_URL" in choice.given or "CACHE_URL" in choice.given:
+        from controlplane.stack.reach import check_servers
+
+        check_servers(choice, environment)
+    announce(choice.folder, environment, servers=server_variables(choice.ports, credentials))
     news = supervisor.run_once(programs.setup(environment))
     try:
         own = programs.programs(choice, credentials, environment)
@@ -109,9 +113,10 @@ def _ready(choice: Choice) -> str:
 
 def _check_room(choice: Choice) -> None:
     free = shutil.disk_usage(choice.folder).free
-    if choice.servers and free < NEEDED_BYTES:
+    needed = LATER_START_BYTES if (choice.folder / "credentials.json").exists() else FIRST_START_BYTES
+    if choice.servers and free < needed:
         raise StackError(
-            f"Only {free // 1024**2} MB are free at {choice.folder}, and {NEEDED_BYTES // 1024**2} MB are needed. "
+            f"Only {free // 1024**2} MB are free at {choice.folder}, and {needed // 1024**2} MB are needed. "
             "Free some space, or set TENURE_FOLDER to a folder on another disk."
         )
 

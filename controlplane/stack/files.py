@@ -2,7 +2,10 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def write_private(path: Path, text: str) -> None:
@@ -25,3 +28,8 @@ def let_others_pass(folder: Path) -> None:
         mode = each.stat().st_mode
         if not mode & stat.S_IXOTH:
             each.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def data_folder(given: Mapping[str, str]) -> Path:
+    """Where `make run` keeps everything: TENURE_FOLDER, or `.tenure` in the checkout."""
+    return Path(given.get("TENURE_FOLDER") or CHECKOUT / ".tenure").resolve()

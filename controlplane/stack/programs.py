@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Mapping
 
 from controlplane.stack.credentials import Credentials
+from controlplane.stack.files import CHECKOUT
 from controlplane.stack.ports import HOST, is_well
 from controlplane.stack.process import Program, always_ready
-from controlplane.stack.variables import CHECKOUT, Choice
+from controlplane.stack.variables import Choice
 
 # The variables that hold the control plane's own credentials and keys, and what begins like them.
 CONTROL_PLANE_ONLY = ("DATABASE_", "KEYRING_", "CLUSTER_", "BROKER_", "CACHE_", "S3_", "AWS_", "TENURE_", "SECRET_KEY")
@@ -70,7 +71,14 @@ def _django(
 def _gunicorn(name: str, application: str, port: int, path: str, environment: Mapping[str, str]) -> Program:
     options = (
         *("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--workers", "2", "--threads", "8"),
-        *("--graceful-timeout", "5", "--log-level", "warning", "--no-control-socket"),
+        *(
+            "--graceful-timeout",
+            "5",
+            "--log-level",
+            "warning",
+            "--no-control-socket",
+            "--preload",
+        ),  # loaded once, then forked
     )
     return _django(
         name,

@@ -5,18 +5,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from controlplane.stack.files import write_private
-from controlplane.stack.variables import Choice, data_folder
+from controlplane.stack.files import data_folder, write_private
 
 FILE_NAME = "environment.json"
 # Beside what the embedded servers need: what else was said to `make run` that changes what a command does.
 PREFIXES = ("TENURE_", "TENANT_", "S3_", "AWS_")
 
 
-def announce(choice: Choice, environment: Mapping[str, str], *, servers: Mapping[str, str]) -> None:
+def announce(folder: Path, environment: Mapping[str, str], *, servers: Mapping[str, str]) -> None:
     """Leave the variables of the running stack for `adopt`."""
     kept = {name: value for name, value in environment.items() if name in servers or name.startswith(PREFIXES)}
-    write_private(choice.folder / FILE_NAME, json.dumps(kept, indent=2))
+    write_private(folder / FILE_NAME, json.dumps(kept, indent=2))
 
 
 def withdraw(folder: Path) -> None:

@@ -1,29 +1,20 @@
 """Which parts are embedded and which are named by the environment; every complaint names its variable."""
 
-import http.client
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import boto3
-import botocore.exceptions
-import kombu
-import psycopg
-import redis
-from botocore.config import Config
-
 from controlplane.stack.credentials import Credentials
 from controlplane.stack.embedded import environment as embedded_environment
 from controlplane.stack.errors import StackError
+from controlplane.stack.files import data_folder
 from controlplane.stack.ports import DEFAULT_BASE, WEED_GRPC_OFFSET, Ports
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 DATABASES = ("DATABASE_URL", "KEYRING_URL", "DIRECTORY_URL", "CLUSTER_URL")
 DATABASE_OWNERS = ("DATABASE_OWNER_URL", "KEYRING_OWNER_URL")  # settings.py takes the URL without OWNER where unset
 HIGHEST_BASE = 65_535 - WEED_GRPC_OFFSET - 20
-TIMEOUT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +33,7 @@ class Choice:
     def environment(self, credentials: Credentials) -> dict[str, str]:
         """The variables of Tenure's processes: what was given, over what the embedded servers need."""
         ours = embedded_environment(self.ports, credentials)
-        given = dict(self.given)
+        given = {name: value for name, value in self.given.items() if value or name not in ours}  # empty is not set
         if "object-store" in self.servers:  # keys and profiles of another store would be sent to ours
             given = {name: value for name, value in given.items() if not name.startswith("AWS_")}
         if "postgres" not in self.servers:
@@ -83,23 +74,6 @@ def choose(given: Mapping[str, str] = os.environ) -> Choice:
     return Choice(data_folder(given), Ports(_base(given.get("TENURE_PORT", ""))), frozenset(servers), given)
 
 
-def check_servers(choice: Choice, environment: Mapping[str, str]) -> None:
-    """Reach every server that was named. Raises StackError naming the variable; passwords stay out of the message."""
-    if "postgres" not in choice.servers:
-        for name in (*DATABASES, *DATABASE_OWNERS):
-            if url := environment.get(name):
-                _reach_database(name, url)
-    for name in ("BROKER_URL", "CACHE_URL"):
-        if choice.given.get(name):
-            _reach_broker(name, environment[name])
-    if "object-store" not in choice.servers:
-        _reach_object_store(environment)
-
-
-def data_folder(given: Mapping[str, str]) -> Path:
-    return Path(given.get("TENURE_FOLDER") or CHECKOUT / ".tenure").resolve()
-
-
 def _base(text: str) -> int:
     if not text:
         return DEFAULT_BASE
@@ -116,41 +90,3 @@ def _expect_scheme(name: str, url: str, *schemes: str) -> None:
         usable = False
     if not usable:
         raise StackError(f"{name} is not a URL that can be used: it must look like {schemes[0]}://host:port/…")
-
-
-def _reach_database(name: str, url: str) -> None:
-    try:
-        psycopg.connect(url, connect_timeout=TIMEOUT_S).close()
-    except psycopg.Error as error:
-        raise StackError(f"{name} leads to no usable database: {error}") from error
-
-
-def _reach_broker(name: str, url: str) -> None:
-    parts = urlsplit(url)
-    try:
-        if parts.scheme.startswith("redis"):
-            redis.Redis.from_url(url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S).ping()
-        else:
-            with kombu.Connection(url, connect_timeout=TIMEOUT_S) as connection:
-                connection.connect()
-    except (redis.RedisError, OSError) as error:
-        raise StackError(f"{name} is not answered by {parts.hostname}: {error}") from error
-
-
-def _reach_object_store(environment: Mapping[str, str]) -> None:
-    session = boto3.session.Session(
-        aws_access_key_id=environment.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=environment.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=environment.get("AWS_SESSION_TOKEN"),
-        region_name=environment.get("AWS_DEFAULT_REGION", "us-east-1"),
-    )
-    config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1})
-    try:
-        session.client("s3", endpoint_url=environment.get("S3_ENDPOINT_URL") or None, config=config).list_buckets()
-    except botocore.exceptions.ClientError as error:
-        refusal = error.response["Error"].get("Code", "refused")
-        raise StackError(
-            f"The object store refuses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: {refusal}. Set them to its own."
-        ) from error
-    except (botocore.exceptions.BotoCoreError, http.client.HTTPException) as error:
-        raise StackError(f"S3_ENDPOINT_URL leads to no object store that answers: {error}") from error

@@ -18,8 +18,9 @@ from typing import Any, Self
 import psutil
 import pytest
 
+from controlplane.stack.files import CHECKOUT
 from controlplane.stack.ports import HOST, Ports, free_ports, is_free
-from controlplane.stack.variables import CHECKOUT, DATABASE_OWNERS, DATABASES
+from controlplane.stack.variables import DATABASE_OWNERS, DATABASES
 
 START_S = 120  # the suite shares two cores
 STOP_S = 90

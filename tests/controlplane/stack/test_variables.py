@@ -8,7 +8,8 @@ import pytest
 from controlplane.stack.embedded import Stack
 from controlplane.stack.errors import StackError
 from controlplane.stack.ports import HOST, free_ports
-from controlplane.stack.variables import check_servers, choose
+from controlplane.stack.reach import check_servers
+from controlplane.stack.variables import choose
 
 DATABASE = "postgresql://somebody:hunter2@db.example/tenure"
 ALL_DATABASES = dict.fromkeys(("DATABASE_URL", "KEYRING_URL", "DIRECTORY_URL", "CLUSTER_URL"), DATABASE)
@@ -91,3 +92,18 @@ def test_keys_of_another_store_are_not_sent_to_the_embedded_one(stack: Stack) ->
     environment = choose(given).environment(stack.credentials)
     assert environment["AWS_ACCESS_KEY_ID"] == stack.credentials.access_key_id
     assert not {"AWS_SESSION_TOKEN", "AWS_PROFILE"} & set(environment)
+
+
+def test_an_empty_variable_is_one_that_is_not_set(stack: Stack) -> None:
+    choice = choose({"DATABASE_URL": "", "CACHE_URL": ""})
+    assert choice.servers == {"postgres", "valkey", "object-store"}
+    environment = choice.environment(stack.credentials)
+    assert environment["DATABASE_URL"].startswith("postgresql://tenure_control:")
+    assert environment["CACHE_URL"].startswith("redis://")
+
+
+def test_aws_is_asked_for_with_an_empty_endpoint(stack: Stack) -> None:
+    environment = choose({"S3_ENDPOINT_URL": "", "AWS_PROFILE": "mine"}).environment(stack.credentials)
+    assert not environment.get("S3_ENDPOINT_URL")
+    assert environment["AWS_PROFILE"] == "mine"
+    assert "AWS_SECRET_ACCESS_KEY" not in environment
