@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core import checks
 
 
 class ProvisioningConfig(AppConfig):
@@ -6,7 +7,9 @@ class ProvisioningConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from provisioning.checks import versions_in_use_are_listed
         from provisioning.workflows.handing_out import InProcess
         from tenants.isolation import credentials
 
         credentials.register(InProcess())
+        checks.register(checks.Tags.database)(versions_in_use_are_listed)

@@ -49,11 +49,11 @@ def _act_up(ctx: StepContext) -> None:
         TROUBLE[trouble](ctx, first=first)
 
 
-def _transient(_ctx: StepContext, *, first: bool) -> None:
+def _transient(ctx: StepContext, *, first: bool) -> None:
     raise Transient("The mixer is stuck.")
 
 
-def _transient_once(_ctx: StepContext, *, first: bool) -> None:
+def _transient_once(ctx: StepContext, *, first: bool) -> None:
     if first:
         raise Transient("The mixer is stuck.")
 
@@ -63,43 +63,43 @@ def _wait_for_lights(ctx: StepContext, *, first: bool) -> None:
         raise Transient("It is dark.", retry_after=timedelta(hours=1))
 
 
-def _permanent(_ctx: StepContext, *, first: bool) -> None:
+def _permanent(ctx: StepContext, *, first: bool) -> None:
     raise Permanent("The ground is too soft.")
 
 
-def _permanent_once(_ctx: StepContext, *, first: bool) -> None:
+def _permanent_once(ctx: StepContext, *, first: bool) -> None:
     if first:
         raise Permanent("The ground is too soft.")
 
 
-def _bug(_ctx: StepContext, *, first: bool) -> None:
+def _bug(ctx: StepContext, *, first: bool) -> None:
     raise ZeroDivisionError("customer row 4711")
 
 
-def _stale_fence(_ctx: StepContext, *, first: bool) -> None:
+def _stale_fence(ctx: StepContext, *, first: bool) -> None:
     raise StaleFence
 
 
-def _exit(_ctx: StepContext, *, first: bool) -> None:
+def _exit(ctx: StepContext, *, first: bool) -> None:
     os._exit(1)
 
 
-def _exit_once(_ctx: StepContext, *, first: bool) -> None:
+def _exit_once(ctx: StepContext, *, first: bool) -> None:
     if first:
         os._exit(1)
 
 
-def _hang(_ctx: StepContext, *, first: bool) -> None:
+def _hang(ctx: StepContext, *, first: bool) -> None:
     threading.Event().wait()
 
 
-def _lost_connection(_ctx: StepContext, *, first: bool) -> None:
+def _lost_connection(ctx: StepContext, *, first: bool) -> None:
     """The server ends our session, as a restart would."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-def _too_much(_ctx: StepContext, *, first: bool) -> None:
+def _too_much(ctx: StepContext, *, first: bool) -> None:
     bytearray(8 * 1024**5)
 
 

@@ -1,6 +1,7 @@
 """Drive runs of the engine's tests in this process, and let time pass in their rows."""
 
 from collections.abc import Callable
+from typing import Any
 
 from provisioning.engine.drive import advance
 from provisioning.engine.workflow import Workflows
@@ -15,6 +16,12 @@ def drive(run: Run, *, workflows: Workflows = WORKFLOWS, slice_s: float = 20) ->
     advance(pool=Pool.OPERATIONS, workflows=workflows, slice_s=slice_s)
     run.refresh_from_db()
     return run
+
+
+def error_of(run: Run) -> dict[str, Any]:
+    """The run's error, which must be there."""
+    assert run.error is not None
+    return dict(run.error)
 
 
 def make_due(run: Run) -> None:

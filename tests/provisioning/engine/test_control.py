@@ -9,7 +9,7 @@ from provisioning.models import Run, RunState
 from tenants.errors import StateConflict
 from tenants.models import Tenant
 from tests.provisioning.engine.building import BOB, SELL, WHOLE, calls, inventory
-from tests.provisioning.engine.driving import Begin, drive, drive_on
+from tests.provisioning.engine.driving import Begin, drive, drive_on, error_of
 
 STEPS = ("survey", "foundation", "count", "walls", "roof")
 ALL_BUT_THE_LAST = STEPS[:-1]
@@ -36,7 +36,11 @@ def test_a_cancel_is_obeyed_at_the_next_boundary_and_takes_everything_back(
     begin: Begin, site: Path, acme: Tenant, step: str
 ) -> None:
     run = drive_on(begin(trouble={step: "cancel"}))
-    assert (run.state, run.error["code"], run.error["detail"]) == ("cancelled", "CANCELLED", "not wanted any more")
+    assert (run.state, error_of(run)["code"], error_of(run)["detail"]) == (
+        "cancelled",
+        "CANCELLED",
+        "not wanted any more",
+    )
     acme.refresh_from_db()
     assert (inventory(site), acme.version) == ([], 1)
     assert not set(calls(site)) & set(STEPS[STEPS.index(step) + 1 :])
@@ -119,7 +123,7 @@ def test_any_parked_undo_step_may_be_left_out_and_the_run_still_ends_as_failed(b
     run = drive_on(begin(trouble={"walls": "permanent", "undo/foundation": "bug"}))
     assert control.actions(run) == ["retry", "skip"]
     control.skip(run, reason="the digger is gone", actor=BOB)
-    assert (run.state, run.error["step"]) == ("failed", "walls")
+    assert (run.state, error_of(run)["step"]) == ("failed", "walls")
 
 
 def test_a_parked_run_is_undone_on_request(begin: Begin, site: Path, acme: Tenant) -> None:
@@ -127,7 +131,7 @@ def test_a_parked_run_is_undone_on_request(begin: Begin, site: Path, acme: Tenan
     control.undo(run, reason="no roof, no house", actor=BOB)
     drive_on(run)
     acme.refresh_from_db()
-    assert (run.state, run.error["code"], inventory(site), acme.version) == ("failed", "UNFORESEEN", [], 1)
+    assert (run.state, error_of(run)["code"], inventory(site), acme.version) == ("failed", "UNFORESEEN", [], 1)
 
 
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED])

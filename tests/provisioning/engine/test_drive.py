@@ -6,7 +6,7 @@ from provisioning.engine import control
 from provisioning.models import EventKind, Run, StepState
 from tenants.models import Event, Tenant
 from tests.provisioning.engine.building import BOB, SELL, WHOLE, calls, inventory
-from tests.provisioning.engine.driving import Begin, drive, drive_on, make_due
+from tests.provisioning.engine.driving import Begin, drive, drive_on, error_of, make_due
 
 STEPS = ("survey", "foundation", "count", "walls", "roof")
 
@@ -63,7 +63,7 @@ def test_a_transient_failure_is_tried_again_and_leaves_no_trace_in_the_end(begin
 
 def test_attempts_used_up_park_the_run_and_a_retry_starts_counting_anew(begin: Begin) -> None:
     run = drive_on(begin(trouble={"foundation": "transient"}))
-    assert (run.state, run.attempts, run.error["code"], run.step) == ("parked", 3, "TRANSIENT", "foundation")
+    assert (run.state, run.attempts, error_of(run)["code"], run.step) == ("parked", 3, "TRANSIENT", "foundation")
     assert kinds(run)[-4:] == ["failed", "failed", "failed", "parked"]
     control.retry(run, reason="the mixer is mended", actor=BOB)
     assert (drive(run).attempts, run.state) == (1, "running")
@@ -71,7 +71,7 @@ def test_attempts_used_up_park_the_run_and_a_retry_starts_counting_anew(begin: B
 
 def test_attempts_used_up_undo_the_run_where_the_step_says_so(begin: Begin, site: Path, acme: Tenant) -> None:
     run = drive_on(begin(trouble={"roof": "transient"}))
-    assert (run.state, run.error["code"], run.error["step"]) == ("failed", "TRANSIENT", "roof")
+    assert (run.state, error_of(run)["code"], error_of(run)["step"]) == ("failed", "TRANSIENT", "roof")
     assert (inventory(site), visits(acme)) == ([], 0)
 
 
@@ -80,7 +80,7 @@ def test_a_refusal_undoes_everything_beginning_with_the_failed_step(
     begin: Begin, site: Path, acme: Tenant, step: str
 ) -> None:
     run = drive_on(begin(trouble={step: "permanent"}))
-    assert (run.state, run.direction, run.error["detail"]) == ("failed", "undo", "The ground is too soft.")
+    assert (run.state, run.direction, error_of(run)["detail"]) == ("failed", "undo", "The ground is too soft.")
     assert (inventory(site), visits(acme)) == ([], 0)
     began = STEPS[1 : STEPS.index(step) + 1]  # the survey changes nothing
     undone = [line for line in (site / "calls").read_text().splitlines() if line.startswith("undo/")]
@@ -96,22 +96,22 @@ def test_a_refusal_at_or_after_the_pivot_parks(begin: Begin, site: Path) -> None
 def test_a_refusal_while_undoing_parks_and_keeps_the_first_cause(begin: Begin, site: Path) -> None:
     run = drive_on(begin(trouble={"walls": "permanent", "undo/foundation": "permanent once"}))
     assert (run.state, run.direction, run.step) == ("parked", "undo", "foundation")
-    assert (run.error["step"], run.error["cause"]["step"]) == ("foundation", "walls")
+    assert (error_of(run)["step"], error_of(run)["cause"]["step"]) == ("foundation", "walls")
     control.retry(run, reason="again", actor=BOB)
     drive_on(run)
-    assert (run.state, run.error["step"], inventory(site)) == ("failed", "walls", [])
+    assert (run.state, error_of(run)["step"], inventory(site)) == ("failed", "walls", [])
 
 
 @pytest.mark.parametrize(("trouble", "code"), [("bug", "UNFORESEEN"), ("stale fence", "FENCE_BEHIND")])
 def test_a_defect_of_ours_undoes_nothing(begin: Begin, site: Path, trouble: str, code: str) -> None:
     run = drive_on(begin(trouble={"walls": trouble}))
-    assert (run.state, run.direction, run.error["code"]) == ("parked", "do", code)
+    assert (run.state, run.direction, error_of(run)["code"]) == ("parked", "do", code)
     assert inventory(site) == ["foundation.left", "foundation.right"]
 
 
 def test_an_unforeseen_error_shows_its_place_and_no_row(begin: Begin) -> None:
     run = drive_on(begin(trouble={"walls": "bug"}))
-    assert run.error["detail"].startswith("ZeroDivisionError in _bug, line ")
+    assert error_of(run)["detail"].startswith("ZeroDivisionError in _bug, line ")
     told = [str(run.error), *run.events.values_list("detail", flat=True), *run.steps.values_list("note", flat=True)]
     assert not [text for text in told if "4711" in text]
 
@@ -120,7 +120,7 @@ def test_an_unforeseen_error_shows_its_place_and_no_row(begin: Begin) -> None:
 def test_a_lost_connection_is_an_outage_not_a_defect(begin: Begin, step: str) -> None:
     run = begin(trouble={step: "lost connection"})
     drive_until_failed(run)
-    assert (run.state, run.step, run.error["code"]) == ("running", step, "DATABASE_UNREACHABLE")
+    assert (run.state, run.step, error_of(run)["code"]) == ("running", step, "DATABASE_UNREACHABLE")
 
 
 def test_a_failed_atomic_step_leaves_no_row_behind(begin: Begin, acme: Tenant) -> None:
