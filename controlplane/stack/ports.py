@@ -1,8 +1,8 @@
 """Which port each part listens on. All are derived from one base, so that several stacks run side by side."""
 
+import http.client
 import random
 import socket
-import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -89,11 +89,15 @@ def answers(port: int) -> bool:
 
 def is_well(port: int, path: str) -> bool:
     """Whether the web server on this port answers 200 there: a process may listen and yet fail every request."""
+    # Not urllib, which would ask a proxy of the environment for our own machine.
+    connection = http.client.HTTPConnection(HOST, port, timeout=10)
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=10) as answer:
-            return bool(answer.status == HTTPStatus.OK)
-    except OSError:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def free_ports() -> Ports:

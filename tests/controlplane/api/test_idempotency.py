@@ -18,9 +18,9 @@ from django.conf import settings
 from controlplane.api import idempotency
 from controlplane.models import Scope
 from controlplane.stack.embedded import Stack
+from controlplane.stack.files import CHECKOUT
 from controlplane.stack.ports import HOST, answers, free_ports
 from controlplane.stack.process import Program, start
-from controlplane.stack.variables import CHECKOUT
 from provisioning.models import IdempotencyKey, Run
 from tenants.models import Event, Tenant
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller, caller
