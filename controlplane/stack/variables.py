@@ -10,10 +10,11 @@ from controlplane.stack.credentials import Credentials
 from controlplane.stack.embedded import environment as embedded_environment
 from controlplane.stack.errors import StackError
 from controlplane.stack.files import data_folder
-from controlplane.stack.ports import DEFAULT_BASE, WEED_GRPC_OFFSET, Ports
+from controlplane.stack.ports import DEFAULT_BASE, HOST, WEED_GRPC_OFFSET, Ports
 
 DATABASES = ("DATABASE_URL", "KEYRING_URL", "DIRECTORY_URL", "CLUSTER_URL")
 DATABASE_OWNERS = ("DATABASE_OWNER_URL", "KEYRING_OWNER_URL")  # settings.py takes the URL without OWNER where unset
+LOCAL_HOSTS = f"{HOST},localhost"
 HIGHEST_BASE = 65_535 - WEED_GRPC_OFFSET - 20
 
 
@@ -45,7 +46,7 @@ class Choice:
             "TENANT_URL": f"http://{{slug}}.localhost:{self.ports.application}/",
             "TENURE_APPLICATION_KEY_FILE": str(self.application_key_file),
         }
-        return {**addresses, **ours, **given, "PYTHONUNBUFFERED": "1"}
+        return {**addresses, **ours, **given, **_past_proxies(given), "PYTHONUNBUFFERED": "1"}
 
 
 def choose(given: Mapping[str, str] = os.environ) -> Choice:
@@ -72,6 +73,11 @@ def choose(given: Mapping[str, str] = os.environ) -> Choice:
     if given.get("S3_ENDPOINT_URL"):
         _expect_scheme("S3_ENDPOINT_URL", given["S3_ENDPOINT_URL"], "http", "https")
     return Choice(data_folder(given), Ports(_base(given.get("TENURE_PORT", ""))), frozenset(servers), given)
+
+
+def _past_proxies(given: Mapping[str, str]) -> dict[str, str]:
+    """Clients of S3 and of our own API would ask a proxy of the environment for this very machine."""
+    return {name: ",".join(filter(None, (given.get(name), LOCAL_HOSTS))) for name in ("NO_PROXY", "no_proxy")}
 
 
 def _base(text: str) -> int:
