@@ -15,8 +15,8 @@ from uuid import uuid4
 from controlplane.stack.embedded import Stack
 from controlplane.stack.ports import HOST, answers, free_ports
 from controlplane.stack.process import Program, start
-from controlplane.stack.variables import CHECKOUT
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 MINUTE = 60
 
 

@@ -38,6 +38,29 @@ class Credentials:
     database: DatabaseCredentials
     storage: StorageCredentials
 
+    def for_scope(self) -> seam.Credentials:
+        """In the words of the seam that opens connections and files."""
+        database, storage = self.database, self.storage
+        return seam.Credentials(
+            database=seam.DatabaseCredentials(
+                host=database.host,
+                port=database.port,
+                name=database.name,
+                user=database.user,
+                password=database.password,
+                schema=database.schema,
+            ),
+            storage=seam.StorageCredentials(
+                endpoint_url=storage.endpoint_url,
+                region=storage.region,
+                bucket=storage.bucket,
+                access_key_id=storage.access_key_id,
+                secret_access_key=storage.secret_access_key,
+                session_token=storage.session_token,
+                expires_at=storage.expires_at,
+            ),
+        )
+
 
 def credentials_of(tenant: Tenant) -> Credentials:
     """Open the sealed password and vend a storage session. Raises Transient when the object store does not answer."""
@@ -62,28 +85,4 @@ class InProcess:
     """The source of credentials for the control plane's own code in a tenant's scope. Nobody is handed anything."""
 
     def credentials(self, context: TenantContext) -> seam.Credentials:
-        return for_scope(credentials_of(Tenant.objects.get(pk=context.tenant_id)))
-
-
-def for_scope(given: Credentials) -> seam.Credentials:
-    """In the words of the seam that opens connections and files."""
-    database, storage = given.database, given.storage
-    return seam.Credentials(
-        database=seam.DatabaseCredentials(
-            host=database.host,
-            port=database.port,
-            name=database.name,
-            user=database.user,
-            password=database.password,
-            schema=database.schema,
-        ),
-        storage=seam.StorageCredentials(
-            endpoint_url=storage.endpoint_url,
-            region=storage.region,
-            bucket=storage.bucket,
-            access_key_id=storage.access_key_id,
-            secret_access_key=storage.secret_access_key,
-            session_token=storage.session_token,
-            expires_at=storage.expires_at,
-        ),
-    )
+        return credentials_of(Tenant.objects.get(pk=context.tenant_id)).for_scope()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tenants.isolation.db.base import DatabaseWrapper
 
 ENGINE = "tenants.isolation.db"
+CONTROL_ALIAS = "control"  # where the control database is when `default` is the tenant
 ALIAS = re.compile(r"t_[0-9a-f]{32}")  # TenantContext.key
 MOST_OPEN = 32  # connections, and tenants with an alias, of one process
 
@@ -50,6 +51,17 @@ def alias_of(context: TenantContext) -> str:
     if context.key not in connections.settings:
         _add(context.key)
     return context.key
+
+
+def let_default_follow_scope() -> None:
+    """In this process, from now on, `default` is the tenant of the open scope: see Note [`default` means the tenant].
+
+    For a process that began as one of the control plane's; an application has it in its settings.
+    """
+    connections["default"].close()
+    del connections["default"]
+    moved = {"default": {"ENGINE": f"{ENGINE}.scoped"}, CONTROL_ALIAS: connections.settings["default"]}
+    connections.settings = connections.configure_settings({**connections.settings, **moved})
 
 
 def is_tenants(alias: str) -> bool:

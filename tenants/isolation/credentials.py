@@ -93,6 +93,21 @@ class CredentialSource(Protocol):
         """Fresh ones. Raises CredentialsRefused or CredentialsUnavailable."""
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The source of a process that was given one tenant's credentials and has nobody to ask for more: a shell."""
+
+    context: TenantContext
+    given: Credentials
+
+    def credentials(self, context: TenantContext) -> Credentials:
+        if context.incarnation != self.context.incarnation:
+            raise CredentialsRefused(f"This process was opened for {self.context.slug} alone.", cure="Open another.")
+        if self.given.storage.expires_at <= timezone.now():
+            raise CredentialsRefused(f"The credentials for {context.slug} have ended.", cure="Open a new shell.")
+        return self.given
+
+
 class _Kept:
     """The source of this process and what it answered lately, by life of a tenant."""
 

@@ -10,9 +10,8 @@ from django.db.models import Model
 
 from tenants.context import current_or_none
 from tenants.errors import NoTenant, WrongTenant
-from tenants.isolation.connections import alias_of, is_tenants
+from tenants.isolation.connections import CONTROL_ALIAS, alias_of, is_tenants
 
-CONTROL_ALIAS = "control"  # where an application's settings keep the directory, since `default` is the tenant there
 CONTROL = ("default", "owner", CONTROL_ALIAS)
 KEYRING = ("keyring", "keyring_owner")
 

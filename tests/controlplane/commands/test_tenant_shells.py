@@ -1,0 +1,81 @@
+"""`tenant_shell` and `tenant_psql`: each in a process of its own, as an operator starts it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from controlplane.stack.embedded import Stack
+from examples.projects.models import Project
+from tenants.context import tenant_scope
+from tenants.models import Tenant
+from tenants.states import TenantState
+from tests.pair import Pair
+
+WHO = "SELECT current_database(), current_schema(), session_user"
+
+
+def manage(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **stack.environment}
+    return subprocess.run(
+        (sys.executable, "manage.py", *arguments),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_shell_is_inside_the_tenants_scope(pair: Pair, stack: Stack) -> None:
+    code = """
+Project.objects.create(name="from the shell")
+try:
+    with __import__("django.db").db.transaction.atomic():
+        Project.objects.create(name="undone")
+        1 / 0
+except ZeroDivisionError:
+    pass
+with __import__("django.db").db.connection.cursor() as cursor:
+    cursor.execute("SELECT session_user")
+    print(cursor.fetchone()[0])
+"""
+    ran = manage(stack, "tenant_shell", "globex", "-v", "0", "-c", code)
+    assert (ran.stdout.strip(), ran.returncode) == (pair.globex.key, 0), ran.stderr
+    for context, names in ((pair.globex, ["from the shell"]), (pair.acme, [])):
+        with tenant_scope(context):
+            assert list(Project.objects.values_list("name", flat=True)) == names
+
+
+def test_a_shell_of_one_tenant_opens_no_other(pair: Pair, stack: Stack) -> None:
+    code = """
+from dataclasses import replace
+from tenants.context import current, tenant_scope
+from tenants.isolation import credentials
+from tenants.models import Tenant
+credentials.of(Tenant.objects.get(slug="globex").context())
+"""
+    ran = manage(stack, "tenant_shell", "acme", "-v", "0", "-c", code)
+    assert "opened for acme alone" in ran.stderr
+    assert ran.returncode == 1
+
+
+def test_psql_runs_as_the_tenants_role_in_its_schema(pair: Pair, stack: Stack) -> None:
+    for context in (pair.acme, pair.globex):
+        ran = manage(stack, "tenant_psql", context.slug, "--", "-XAtc", WHO)
+        assert ran.stdout.strip() == f"{context.database}|{context.schema}|{context.key}", ran.stderr
+
+
+def test_psql_gets_no_secret_in_its_arguments(pair: Pair, stack: Stack) -> None:
+    ran = manage(stack, "tenant_psql", "acme", "--", "-XAtc", "\\! tr '\\0' ' ' < /proc/$PPID/cmdline")
+    assert ran.stdout.startswith("psql -XAtc"), ran.stderr
+
+
+@pytest.mark.parametrize("command", ["tenant_shell", "tenant_psql"])
+def test_a_tenant_that_is_not_there_or_not_open_is_refused(changing_pair: Pair, stack: Stack, command: str) -> None:
+    Tenant.objects.filter(slug="globex").update(state=TenantState.SUSPENDED)
+    for slug, says in (("nobody", "There is no tenant nobody"), ("globex", "suspended")):
+        ran = manage(stack, command, slug)
+        assert (ran.returncode, says in ran.stderr) == (1, True), ran.stderr
