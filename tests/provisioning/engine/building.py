@@ -5,6 +5,7 @@ The input says which step misbehaves and how. Each call of a body leaves a line 
 
 import os
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -99,6 +100,12 @@ def _lost_connection(ctx: StepContext, *, first: bool) -> None:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
+def _work_until_lights(ctx: StepContext, *, first: bool) -> None:
+    """A long body: it is over when the test says so."""
+    while not (Path(ctx.input.site) / "lights").exists():
+        time.sleep(0.005)
+
+
 def _too_much(ctx: StepContext, *, first: bool) -> None:
     bytearray(8 * 1024**5)
 
@@ -125,6 +132,7 @@ TROUBLE: dict[str, Trouble] = {
     "exit": _exit,
     "exit once": _exit_once,
     "hang": _hang,
+    "work until lights": _work_until_lights,
     "lost connection": _lost_connection,
     "too much": _too_much,
     "pause": _pause,
@@ -226,7 +234,16 @@ SELL = Workflow(
 )
 """Has a pivot: once the contract is being signed it only goes forward."""
 
-WORKFLOWS = {workflow.key: workflow for workflow in (BUILD, SELL)}
+DIG = Workflow(
+    name="dig",
+    version=1,
+    pool=Pool.OPERATIONS,
+    input=House,
+    steps=(Step(name="hole", do=put_up, undo=take_down, timeout=timedelta(milliseconds=500)),),
+)
+"""May not take longer than half a second a call."""
+
+WORKFLOWS = {workflow.key: workflow for workflow in (BUILD, SELL, DIG)}
 
 WHOLE = sorted(
     ["foundation.left", "foundation.right", "walls.0", "walls.1", "walls.2", "roof.left", "roof.right"],

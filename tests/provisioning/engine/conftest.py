@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,7 @@ from provisioning.engine.workflow import Workflow
 from provisioning.models import Run
 from tenants.models import Plan, Tenant
 from tests import databases
+from tests.crashes.harness import Workers
 from tests.provisioning.engine.building import BOB, BUILD, House
 from tests.provisioning.engine.driving import Begin
 
@@ -60,3 +61,21 @@ def begin(acme: Tenant, site: Path) -> Begin:
             return start(workflow, input=House(str(at), trouble or {}, counted=acme.pk), **settings)
 
     return begin
+
+
+@pytest.fixture(scope="module")
+def workers(control_of_module: None) -> Iterator[Workers]:
+    with Workers("tests.provisioning.engine.building.WORKFLOWS") as workers:
+        yield workers
+
+
+@pytest.fixture
+def lot(tmp_path: Path) -> Callable[[str], Path]:
+    """A building site for each kill of a test."""
+
+    def lot(name: str) -> Path:
+        folder = tmp_path / name.replace("/", "-").replace(":", "-").replace(" ", "-")
+        folder.mkdir()
+        return folder
+
+    return lot
