@@ -20,7 +20,6 @@ import psycopg
 from django.apps import AppConfig
 from django.conf import settings
 from django.db import transaction
-from django.db.migrations.loader import MigrationLoader
 from django.db.models.functions import Now
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -113,9 +112,10 @@ def publish(name: str | None = None, *, actor: Actor, progress: Progress | None 
 def hash_of_inputs(tenant_apps: list[str]) -> str:
     """What a release is made from: the apps in order, every file in their migration packages, and Django's version."""
     digest = sha256(f"django {django.get_version()}".encode())
-    for app in tenant_apps:
-        module_name, _explicit = MigrationLoader.migrations_module(AppConfig.create(app).label)
-        digest.update(f"\n{app} {module_name}".encode())
+    for entry in tenant_apps:
+        app = AppConfig.create(entry)
+        module_name = settings.MIGRATION_MODULES.get(app.label, f"{app.name}.migrations")
+        digest.update(f"\n{entry} {module_name}".encode())
         for path in _files_of(module_name):
             digest.update(f"\n{path.name} {sha256(path.read_bytes()).hexdigest()}".encode())
     return digest.hexdigest()

@@ -4,16 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from provisioning.databases import ddl, space
-from provisioning.databases.fencing import connect_for, fenced
+from provisioning.databases.fencing import fenced_without_transaction
 from provisioning.databases.layout import ensure
 from provisioning.databases.releases import release_named, release_of
-from provisioning.databases.servers import Connection, connect, run, server_errors
+from provisioning.databases.servers import HALF_DROPPED, Connection, connect, is_open, run, server_errors
 from provisioning.models import Claim, Handle
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
 from tenants.models import Cluster
-
-HALF_DROPPED = -2  # pg_database.datconnlimit after an interrupted DROP DATABASE: only dropping it again is allowed
 
 
 class DedicatedTier:
@@ -22,8 +20,7 @@ class DedicatedTier:
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         cluster = Cluster.objects.get(name=handle["cluster"])
         name, template = handle["database"], ensure(release_named(handle["release"]), cluster)
-        # CREATE DATABASE allows no transaction; the first connection holds the fence row meanwhile.
-        with fenced(tenant, claim, cluster), connect_for(claim, cluster) as connection:
+        with fenced_without_transaction(tenant, claim, cluster) as connection:
             state = _connection_limit(connection, name)
             if state == HALF_DROPPED:
                 run(connection, ddl.drop_database(name))
@@ -55,7 +52,7 @@ class DedicatedTier:
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         cluster = Cluster.objects.get(name=handle["cluster"])
-        with fenced(tenant, claim, cluster), connect_for(claim, cluster) as connection:
+        with fenced_without_transaction(tenant, claim, cluster) as connection:
             run(connection, ddl.drop_database(handle["database"]))
 
 
@@ -88,12 +85,7 @@ def _inside(handle: Handle) -> Iterator[Connection | None]:
     """A connection to the tenant's database; None when there is none, or it is still closed."""
     cluster = Cluster.objects.get(name=handle["cluster"])
     with server_errors(cluster.name), connect(cluster) as shared:
-        there = run(
-            shared,
-            "SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn AND datconnlimit <> %s",
-            handle["database"],
-            HALF_DROPPED,
-        )
+        there = is_open(shared, handle["database"])
     if not there:
         yield None
         return

@@ -2,11 +2,20 @@
 
 `tenure.fence` holds, per tenant, the highest fence that has worked on it. Raising that row opens every transaction of a
 step, so a worker with a lower fence finds no row to raise, and one that already holds the row is ended first. CREATE
-and DROP DATABASE allow no transaction: whoever runs them keeps this transaction open meanwhile, on this connection.
+and DROP DATABASE allow no transaction: they run on a second connection while the first one holds the row.
+
+# Note [How older sessions are found]
+Every session that works on a tenant is called `tenure:<run>:<fence>` and holds a shared advisory lock of that tenant,
+which stops nobody and shows in pg_locks, on whichever database it is. The lock is taken before anything else, so the
+newer claim either finds the session and ends it, or is found by it: a second connection takes the lock, then asks
+whether the first is alive, and only then acts. The name alone would not do: a former run's fence row may not be
+committed yet, and then nothing tells whose sessions to look for.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from uuid import UUID
 
 from psycopg import sql
 
@@ -29,21 +38,18 @@ _RAISE = sql.SQL(
     RETURNING fence
     """
 ).format(house=sql.Identifier(HOUSE))
-_LAST = sql.SQL("SELECT replace(run_id::text, '-', '') FROM {house}.fence WHERE tenant_id = %s").format(
-    house=sql.Identifier(HOUSE)
-)
-_SESSIONS = "SELECT pid, application_name FROM pg_stat_activity WHERE application_name LIKE ANY (%s)"
+# pg_locks shows a bigint key in two halves, and objsubid 1 for "one key" (PostgreSQL 18, "pg_locks").
+_AT_WORK = """
+    SELECT pid, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = %s
+    AND application_name LIKE %s
+"""
 _END = "SELECT pg_terminate_backend(pid, %s) FROM unnest(%s::int[]) AS pid"
 
 
 def application_name(claim: Claim) -> str:
-    """What every session of a claim is called, on every database of the cluster: it is found and ended by this."""
+    """What every session of a claim is called: 59 bytes at most, of the 63 that PostgreSQL keeps."""
     return f"{PREFIX}:{claim.run_id.hex}:{claim.fence}"
-
-
-def connect_for(claim: Claim, cluster: Cluster, *, database: str | None = None) -> Connection:
-    """A further connection of the same claim: it ends together with the one that holds the fence row."""
-    return connect(cluster, database=database, application=application_name(claim))
 
 
 @contextmanager
@@ -55,26 +61,42 @@ def fenced(
     Commits when the block ends, rolls back when it raises. Raises StaleFence when a newer claim has been here, and
     ServerUnavailable or ServerRefused for whatever the server raises inside the block.
     """
-    with server_errors(cluster.name), connect_for(claim, cluster, database=database) as connection:
-        runs = {claim.run_id.hex, *(run_hex for (run_hex,) in run(connection, _LAST, tenant.tenant_id))}
-        _end_older_sessions(connection, claim, runs)
+    with server_errors(cluster.name), _at_work(tenant, claim, cluster, database) as connection:
+        _end_older_sessions(connection, tenant, claim)
         with connection.transaction():
             run(connection, f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
             if not run(connection, _RAISE, tenant.tenant_id, claim.fence, claim.run_id):
                 raise StaleFence(tenant=str(tenant.tenant_id), fence=claim.fence)
-            # One that connected between the two statements above can no longer pass, but it may hold a lock.
-            _end_older_sessions(connection, claim, runs)
+            _end_older_sessions(connection, tenant, claim)  # those that began to work between the two statements
             yield connection
 
 
-def _end_older_sessions(connection: Connection, claim: Claim, runs: set[str]) -> None:
-    patterns = [f"{PREFIX}:{run_hex}:%" for run_hex in runs]
-    older = [pid for pid, name in run(connection, _SESSIONS, patterns) if _fence_in(name) < claim.fence]
-    if older:
+@contextmanager
+def fenced_without_transaction(tenant: TenantContext, claim: Claim, cluster: Cluster) -> Iterator[Connection]:
+    """A connection in autocommit, for CREATE and DROP DATABASE, while a first one holds the tenant's fence row."""
+    with fenced(tenant, claim, cluster) as holder, _at_work(tenant, claim, cluster, None) as connection:
+        run(holder, "SELECT 1")  # fails if a newer claim has ended it; see the Note above
+        yield connection
+
+
+@contextmanager
+def _at_work(tenant: TenantContext, claim: Claim, cluster: Cluster, database: str | None) -> Iterator[Connection]:
+    with connect(cluster, database=database, application=application_name(claim)) as connection:
+        run(connection, "SELECT pg_advisory_lock_shared(%s)", _lock_of(tenant.tenant_id))
+        yield connection
+
+
+def _end_older_sessions(connection: Connection, tenant: TenantContext, claim: Claim) -> None:
+    at_work = run(connection, _AT_WORK, _lock_of(tenant.tenant_id), f"{PREFIX}:%")
+    if older := [pid for pid, name in at_work if _fence_in(name) < claim.fence]:
         run(connection, _END, END_WITHIN_MS, older)
 
 
 def _fence_in(name: str) -> int:
-    """The fence in an application name; a name that only looks like ours counts as newest and is left alone."""
-    fence = name.rpartition(":")[2]
-    return int(fence) if fence.isdecimal() else 2**63
+    """The fence in an application name."""
+    return int(name.rpartition(":")[2])
+
+
+def _lock_of(tenant_id: UUID) -> int:
+    """A bigint of its own for every tenant: 64 bits of a hash."""
+    return int.from_bytes(sha256(b"tenure/fence\x00" + tenant_id.bytes).digest()[:8], signed=True)

@@ -37,7 +37,12 @@ def too_mighty(connection: Connection, role: str) -> Iterator[Finding]:
 def other_databases(connection: Connection, role: str, own: str) -> Iterator[Finding]:
     """Databases of the server it may connect to beside its own."""
     for (database,) in run(connection, _DATABASES, own, role):
-        yield finding("ROLE_REACHES_DATABASE", role, f"The role may connect to the database {database}.")
+        yield finding(
+            "ROLE_REACHES_DATABASE",
+            role,
+            f"The role may connect to the database {database}.",
+            hint=f"As its owner: REVOKE ALL ON DATABASE {database} FROM PUBLIC, {role};",
+        )
 
 
 def other_schemas(connection: Connection, role: str, own: str) -> Iterator[Finding]:
@@ -45,14 +50,20 @@ def other_schemas(connection: Connection, role: str, own: str) -> Iterator[Findi
     for (word,) in run(connection, _RIGHTS_HERE, role):
         yield finding("ROLE_TOO_MIGHTY", role, f"The role has {word} on its database.")
     for (schema,) in run(connection, _SCHEMAS, own, role):
-        yield finding("ROLE_REACHES_SCHEMA", role, f"The role may use the schema {schema}.")
+        yield finding(
+            "ROLE_REACHES_SCHEMA",
+            role,
+            f"The role may use the schema {schema}.",
+            hint=f"As its owner: REVOKE ALL ON SCHEMA {schema} FROM PUBLIC, {role};",
+        )
 
 
-def finding(code: str, role: str, message: str, *, severity: Severity = Severity.CRITICAL) -> Finding:
-    return Finding(
-        code=code,
-        severity=severity,
-        subject=role,
-        message=message,
-        hint="Find out who changed it; retrying the operation that makes the role puts attributes and settings right.",
-    )
+def finding(
+    code: str,
+    role: str,
+    message: str,
+    *,
+    severity: Severity = Severity.CRITICAL,
+    hint: str = "Find out who changed it; rotating the credentials puts attributes, settings and password right.",
+) -> Finding:
+    return Finding(code=code, severity=severity, subject=role, message=message, hint=hint)

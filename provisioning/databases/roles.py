@@ -9,7 +9,7 @@ from psycopg import sql
 from provisioning.databases import ddl
 from provisioning.databases.fencing import fenced
 from provisioning.databases.reach import finding, other_databases, other_schemas, too_mighty
-from provisioning.databases.servers import Connection, connect, run, server_errors, url_of
+from provisioning.databases.servers import Connection, connect, is_open, run, server_errors, url_of
 from provisioning.models import Claim, Handle, ResourceKind, Secret
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
@@ -76,7 +76,7 @@ class LoginRole:
                 return
             yield from too_mighty(connection, role)
             yield from other_databases(connection, role, handle["database"])
-            if not _is_open(connection, handle["database"]):
+            if not is_open(connection, handle["database"]):
                 return  # the database's own provider tells of that
         with server_errors(cluster.name), connect(cluster, database=handle["database"]) as connection:
             yield from other_schemas(connection, role, handle["schema"])
@@ -104,7 +104,7 @@ class LoginRole:
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
         with fenced(tenant, claim, cluster) as connection:
             there = _exists(connection, role)
-            apart = handle["database"] != cluster.database and _is_open(connection, handle["database"])
+            apart = handle["database"] != cluster.database and is_open(connection, handle["database"])
             if there:
                 run(connection, sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(role)))
         if there and apart:  # DROP OWNED reaches the grants of one database
@@ -161,7 +161,3 @@ def _random_password() -> str:
 
 def _exists(connection: Connection, role: str) -> bool:
     return bool(run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", role))
-
-
-def _is_open(connection: Connection, database: str) -> bool:
-    return bool(run(connection, "SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn", database))

@@ -15,6 +15,7 @@ from tenants.models import Cluster
 Connection = psycopg.Connection[tuple[Any, ...]]
 Query = str | sql.SQL | sql.Composed
 
+HALF_DROPPED = -2  # pg_database.datconnlimit after an interrupted DROP DATABASE: only dropping it again is allowed
 PURPOSE = "cluster"
 SESSION: dict[str, str | int] = {
     "connect_timeout": 5,  # seconds; a server that takes longer counts as away
@@ -88,3 +89,9 @@ def run(connection: Connection, statement: Query, *parameters: object) -> list[t
     while cursor.nextset():
         pass
     return cursor.fetchall() if cursor.description else []
+
+
+def is_open(connection: Connection, database: str) -> bool:
+    """Whether there is such a database on this server that lets sessions in."""
+    query = "SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn AND datconnlimit <> %s"
+    return bool(run(connection, query, database, HALF_DROPPED))

@@ -1,0 +1,249 @@
+"""The contract of every tier: what is made, what is found wrong with it, and that it goes again."""
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from provisioning.databases import tiers
+from provisioning.databases.ddl import OWNER
+from provisioning.databases.releases import current_release, release_named
+from provisioning.databases.roles import log_in
+from provisioning.databases.servers import ServerUnavailable, connect
+from provisioning.databases.tiers import LoginRole, TenantDatabase
+from provisioning.models import Handle, Secret
+from tenants.models import Cluster
+from tenants.states import Tier
+from tests.provisioning.databases.conftest import MakeTenant
+from tests.provisioning.databases.making import Made, make_tenant, new_claim
+
+every_tier = pytest.mark.parametrize("tier", Tier)
+
+
+def as_owner(made: Made, statement: str) -> None:
+    """What a careless administrator might do, in the tenant's schema."""
+    cluster = Cluster.objects.get(name=made.context.cluster)
+    with connect(cluster, database=made.context.database) as connection:
+        words = {"schema": made.context.schema, "role": made.context.key, "database": made.context.database}
+        names = {word: sql.Identifier(name) for word, name in words.items()}
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
+        connection.execute(sql.SQL(statement).format(**names))
+
+
+def servers_view(superuser: psycopg.Connection, handle: Handle) -> list[str]:
+    """Everything on the server that has one of the tenant's names."""
+    return [
+        str(name)
+        for (name,) in superuser.execute(
+            "SELECT 'role ' || rolname FROM pg_roles WHERE rolname = %(role)s"
+            " UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = %(schema)s"
+            " UNION ALL SELECT 'database ' || datname FROM pg_database WHERE datname = %(database)s"
+            " AND datname <> current_database() ORDER BY 1",
+            dict(handle),
+        )
+    ]
+
+
+@every_tier
+def test_making_it_twice_is_making_it_once(tier: Tier, tenant: MakeTenant) -> None:
+    acme = tenant("acme", tier)
+    before = acme.count()
+    acme.provision()
+    assert (acme.findings(), acme.count()) == ([], before)
+
+
+@every_tier
+def test_a_copy_has_the_releases_shape_and_rows(tier: Tier, tenant: MakeTenant) -> None:
+    acme = tenant("acme", tier)
+    release = current_release()
+    assert release is not None
+    assert tiers.fingerprint(acme.context) == release.fingerprint
+    assert acme.count() == sum(table["rows"] for table in release.seed)
+
+
+@every_tier
+def test_the_tenants_first_row_does_not_meet_a_seed_rows_id(tier: Tier, tenant: MakeTenant) -> None:
+    with tiers.connect(tenant("acme", tier).context) as session:
+        ((highest,),) = session.execute("SELECT max(id) FROM projects_tag").fetchall()
+        ((own,),) = session.execute("INSERT INTO projects_tag (name) VALUES ('own') RETURNING id").fetchall()
+    assert (highest, own) == (4, 5)
+
+
+@every_tier
+def test_the_role_reaches_what_a_later_migration_adds(tier: Tier, tenant: MakeTenant) -> None:
+    acme = tenant("acme", tier)
+    as_owner(acme, "CREATE TABLE {schema}.later (id bigint GENERATED ALWAYS AS IDENTITY, word text)")
+    with tiers.connect(acme.context) as session:
+        assert session.execute("INSERT INTO later (word) VALUES ('new') RETURNING id").fetchall() == [(1,)]
+
+
+# What somebody may have done by hand, and what verifying says of it.
+FAULTS = {
+    "a column dropped": ("ALTER TABLE {schema}.projects_project DROP description", "SHAPE_DIFFERS"),
+    "a table for everybody": ("GRANT SELECT ON {schema}.projects_project TO PUBLIC", "WRONG_GRANT"),
+    "a right too many": ("GRANT TRUNCATE ON {schema}.projects_project TO {role}", "WRONG_GRANT"),
+    "a right too few": ("REVOKE DELETE ON {schema}.projects_project FROM {role}", "GRANT_MISSING"),
+    "a schema to build in": ("GRANT CREATE ON SCHEMA {schema} TO {role}", "WRONG_GRANT"),
+}
+
+
+@every_tier
+@pytest.mark.parametrize(("done", "code"), FAULTS.values(), ids=FAULTS.keys())
+def test_what_was_changed_by_hand_is_found(tier: Tier, done: str, code: str, tenant: MakeTenant) -> None:
+    acme = tenant("acme", tier)
+    as_owner(acme, done)
+    assert acme.findings() == [code]
+
+
+@every_tier
+def test_a_table_that_changed_hands_is_found(tier: Tier, tenant: MakeTenant, superuser: psycopg.Connection) -> None:
+    acme = tenant("acme", tier)
+    change = sql.SQL("ALTER TABLE {} OWNER TO {}")
+    tags = sql.Identifier(acme.context.schema, "projects_tag")
+    url = make_conninfo(superuser.info.dsn, password=superuser.info.password, dbname=acme.context.database)
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(change.format(tags, sql.Identifier(acme.context.key)))
+        assert "WRONG_OWNER" in acme.findings()
+        admin.execute(change.format(tags, sql.Identifier(OWNER)))
+
+
+def test_a_database_that_was_opened_to_everybody_is_found(tenant: MakeTenant) -> None:
+    acme = tenant("acme", Tier.DATABASE)
+    as_owner(acme, "GRANT CONNECT ON DATABASE {database} TO PUBLIC")
+    assert acme.findings() == ["DATABASE_OPEN_TO_ALL"]
+    acme.provision()
+    assert acme.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("done", "code"),
+    {
+        "BYPASSRLS": "ROLE_TOO_MIGHTY",
+        "CREATEDB": "ROLE_TOO_MIGHTY",
+        "INHERIT": "ROLE_TOO_MIGHTY",
+        "SET search_path = pg_catalog": "ROLE_SETTINGS_CHANGED",
+        "PASSWORD 'guessed'": "ROLE_CANNOT_LOG_IN",
+    }.items(),
+)
+def test_a_changed_role_is_found_and_put_right(
+    done: str, code: str, tenant: MakeTenant, superuser: psycopg.Connection
+) -> None:
+    acme = tenant("acme")
+    superuser.execute(sql.SQL("ALTER ROLE {} " + done).format(sql.Identifier(acme.context.key)))
+    assert acme.findings() == [code]
+    acme.provision()
+    assert acme.findings() == []
+
+
+def test_a_role_in_a_group_is_found(tenant: MakeTenant, superuser: psycopg.Connection) -> None:
+    acme = tenant("acme")
+    superuser.execute(sql.SQL("GRANT tenure_owner TO {}").format(sql.Identifier(acme.context.key)))
+    assert "ROLE_IS_MEMBER" in acme.findings()
+
+
+@every_tier
+def test_it_erases_acme_to_zero_and_spares_globex(tier: Tier, tenant: MakeTenant) -> None:
+    acme, globex = tenant("acme", tier), tenant("globex", tier)
+    with tiers.connect(acme.context) as session:
+        session.execute("INSERT INTO projects_project (name, description, created_at) VALUES ('a', '', now())")
+        session.execute(
+            "INSERT INTO projects_project_tags (project_id, tag_id)"
+            " SELECT p.id, t.id FROM projects_project p, projects_tag t"
+        )
+    before, theirs = acme.count(), globex.count()
+    gone = 0
+    while chunk := TenantDatabase().erase(acme.context, acme.database, limit=7):
+        assert chunk <= 7
+        gone += chunk
+    assert (gone, acme.count(), globex.count()) == (before, 0, theirs)
+    assert acme.findings() == []
+
+
+def test_rows_that_refer_to_each_other_are_erased_together(tenant: MakeTenant) -> None:
+    acme = tenant("acme")
+    as_owner(acme, "CREATE TABLE {schema}.leaf (id int PRIMARY KEY, above int REFERENCES {schema}.leaf)")
+    as_owner(acme, "INSERT INTO {schema}.leaf VALUES (1, NULL), (2, 1), (3, 2)")
+    while TenantDatabase().erase(acme.context, acme.database, limit=50):
+        pass
+    assert acme.count() == 0
+
+
+@every_tier
+def test_removing_leaves_nothing_and_may_be_repeated(
+    tier: Tier, tenant: MakeTenant, superuser: psycopg.Connection
+) -> None:
+    acme, globex = tenant("acme", tier), tenant("globex", tier)
+    with tiers.connect(acme.context):  # a session that is still open does not stop it
+        acme.remove()
+    acme.remove()
+    assert servers_view(superuser, acme.role) == []
+    assert acme.count() == 0
+    assert not Secret.objects.filter(tenant_id=acme.context.tenant_id).exists()
+    assert globex.findings() == []
+
+
+@every_tier
+def test_removing_what_was_never_made_changes_nothing(tier: Tier, house: None, superuser: psycopg.Connection) -> None:
+    acme = make_tenant("acme", tier)
+    acme.remove()
+    assert servers_view(superuser, acme.role) == []
+
+
+@every_tier
+def test_what_is_not_there_is_said_and_counts_nothing(tier: Tier, house: None) -> None:
+    acme = make_tenant("acme", tier)
+    missing = {Tier.SCHEMA: "SCHEMA_MISSING", Tier.DATABASE: "DATABASE_MISSING"}[tier]
+    assert (acme.findings(), acme.count()) == ([missing], 0)
+    assert [finding.code for finding in LoginRole().verify(acme.context, acme.role)] == ["ROLE_MISSING"]
+
+
+def test_a_database_whose_dropping_was_interrupted_is_made_anew(
+    tenant: MakeTenant, superuser: psycopg.Connection
+) -> None:
+    acme = tenant("acme", Tier.DATABASE)
+    superuser.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", (acme.context.database,))
+    assert "DATABASE_MISSING" in acme.findings()
+    acme.provision()
+    assert acme.findings() == []
+
+
+@every_tier
+def test_a_new_password_replaces_the_old_and_spares_open_sessions(tier: Tier, tenant: MakeTenant) -> None:
+    acme = tenant("acme", tier)
+    with tiers.connect(acme.context) as session:
+        old = LoginRole().password(acme.context)
+        LoginRole().rotate(acme.context, acme.role, claim=new_claim())
+        assert session.execute("SELECT current_user").fetchall() == [(acme.context.key,)]
+    assert LoginRole().password(acme.context) != old
+    assert acme.findings() == []
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        log_in(acme.context, old)
+
+
+def test_the_password_is_kept_sealed(tenant: MakeTenant) -> None:
+    acme = tenant("acme")
+    sealed = bytes(Secret.objects.get(tenant_id=acme.context.tenant_id).sealed)
+    assert LoginRole().password(acme.context).encode() not in sealed
+
+
+def test_a_role_has_as_many_connections_as_its_plan_says(tenant: MakeTenant) -> None:
+    acme = tenant("acme")
+    limited = {**acme.role, "connection_limit": 1}
+    LoginRole().provision(acme.context, limited, claim=new_claim())
+    with tiers.connect(acme.context), pytest.raises(ServerUnavailable, match="too many connections"):
+        tiers.connect(acme.context)
+
+
+def test_names_come_from_the_id_and_never_from_the_slug(house: None, superuser: psycopg.Connection) -> None:
+    acme = make_tenant("acme", Tier.SCHEMA).called("x'; DROP SCHEMA tenure CASCADE; --\"")
+    acme.provision()
+    try:
+        assert acme.findings() == []
+        assert servers_view(superuser, acme.role) == [f"role {acme.context.key}", f"schema {acme.context.key}"]
+    finally:
+        acme.remove()
+
+
+def test_a_release_is_read_from_the_control_database_once(house: None, django_assert_num_queries: object) -> None:
+    name = current_release().name  # type: ignore[union-attr]
+    assert release_named(name) is release_named(name)
