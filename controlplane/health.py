@@ -52,7 +52,9 @@ def readyz(_request: HttpRequest) -> JsonResponse:
             check()
         except Missing as lack:
             missing[name] = str(lack)
-    return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+    response = JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  asked every few seconds: no error line each
+    return response
 
 
 def control_database() -> None:

@@ -1,9 +1,12 @@
 """`make run`: everything on one machine, from nothing to a page, and in order to an end."""
 
 import errno
+import math
 import shutil
 import signal
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -15,7 +18,7 @@ from controlplane.stack.credentials import load_or_make
 from controlplane.stack.embedded import SERVERS
 from controlplane.stack.embedded import environment as server_variables
 from controlplane.stack.errors import StackError
-from controlplane.stack.ports import is_free
+from controlplane.stack.ports import is_free, what_is_missing
 from controlplane.stack.predecessor import end_predecessor, sole_user
 from controlplane.stack.running import announce, withdraw
 from controlplane.stack.supervisor import Supervisor
@@ -23,13 +26,15 @@ from controlplane.stack.variables import Choice, choose
 
 FIRST_START_BYTES = 256 * 1024**2  # PostgreSQL's first files, its log of changes, and room to move
 LATER_START_BYTES = 64 * 1024**2
+WORKS_WITHIN_S = 90
 STOPPED_BY_CTRL_C = 128 + signal.SIGINT
 
 
 def main() -> int:
     console = Console()
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
+    interrupt = _interrupt_once_a_second()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+        signal.signal(number, interrupt)
     try:
         choice = choose()
         with sole_user(choice.folder):
@@ -90,10 +95,20 @@ def start(choice: Choice, supervisor: Supervisor) -> str:
         for program in own:
             supervisor.start(program)
         supervisor.wait_until_ready(program.name for program in own)
+        _wait_until_it_works(choice)
     except BaseException:
         supervisor.console.print(news)  # the password and key of a first run are shown once: now or never
         raise
     return f"{news}{_ready(choice)}"
+
+
+def _wait_until_it_works(choice: Choice) -> None:
+    """Return once the control plane says that it lacks nothing. Raises StackError with what it lacks."""
+    until = time.monotonic() + WORKS_WITHIN_S
+    while missing := what_is_missing(choice.ports.web):
+        if time.monotonic() > until:
+            raise StackError("The control plane lacks something:\n  " + "\n  ".join(missing))
+        time.sleep(0.25)
 
 
 def _ready(choice: Choice) -> str:
@@ -148,8 +163,17 @@ def _stop(supervisor: Supervisor) -> None:
         supervisor.kill()
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _interrupt_once_a_second() -> Callable[[int, FrameType | None], None]:
+    """A terminal and a wrapper such as `timeout` may both pass one Ctrl-C on: two at once are one."""
+    last = -math.inf
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before > 1:
+            raise KeyboardInterrupt
+
+    return interrupt
 
 
 if __name__ == "__main__":

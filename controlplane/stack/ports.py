@@ -1,6 +1,7 @@
 """Which port each part listens on. All are derived from one base, so that several stacks run side by side."""
 
 import http.client
+import json
 import random
 import socket
 from dataclasses import dataclass
@@ -89,13 +90,29 @@ def answers(port: int) -> bool:
 
 def is_well(port: int, path: str) -> bool:
     """Whether the web server on this port answers 200 there: a process may listen and yet fail every request."""
-    # Not urllib, which would ask a proxy of the environment for our own machine.
+    return _get(port, path)[0] == HTTPStatus.OK
+
+
+def what_is_missing(port: int) -> list[str]:
+    """What the control plane on this port says that it lacks for its work; nothing when it is ready."""
+    status, body = _get(port, "/readyz")
+    if status == HTTPStatus.OK:
+        return []
+    try:
+        return [f"{name}: {trouble}" for name, trouble in json.loads(body)["missing"].items()]
+    except (ValueError, KeyError):
+        return [f"/readyz answers {status or 'nothing'}"]
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    """Not by urllib, which would ask a proxy of the environment for our own machine. Status 0: no answer."""
     connection = http.client.HTTPConnection(HOST, port, timeout=10)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == HTTPStatus.OK
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return 0, b""
     finally:
         connection.close()
 

@@ -20,7 +20,7 @@ def programs(choice: Choice, credentials: Credentials, environment: Mapping[str,
         _worker("operations", environment, processes=2),
         _worker("fleet", environment, processes=1),
         _django("sweeper", ("manage.py", "sweep"), environment, grace_s=15),
-        _gunicorn("web", "controlplane.wsgi:application", choice.ports.web, "/readyz", environment),
+        _gunicorn("web", "controlplane.wsgi:application", choice.ports.web, "/healthz", environment),
         _gunicorn(
             "application",
             "examples.site.wsgi:application",
@@ -71,14 +71,8 @@ def _django(
 def _gunicorn(name: str, application: str, port: int, path: str, environment: Mapping[str, str]) -> Program:
     options = (
         *("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--workers", "2", "--threads", "8"),
-        *(
-            "--graceful-timeout",
-            "5",
-            "--log-level",
-            "warning",
-            "--no-control-socket",
-            "--preload",
-        ),  # loaded once, then forked
+        *("--graceful-timeout", "5", "--log-level", "warning", "--no-control-socket"),
+        "--preload",  # loaded once, then forked
     )
     return _django(
         name,
