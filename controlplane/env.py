@@ -3,6 +3,8 @@
 import base64
 import binascii
 import os
+from collections.abc import Container
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -75,3 +77,14 @@ def key(name: str) -> bytes:
     if len(value) != 32:  # noqa: PLR2004  AES-256
         raise ImproperlyConfigured(f"{name} holds {len(value)} bytes, not 32. Make one with `openssl rand -base64 32`.")
     return value
+
+
+def settings_of(module: str, *, taken: Container[str]) -> dict[str, Any]:
+    """The settings in a module of the tenant application. Raises ImproperlyConfigured for a name that is `taken`."""
+    try:
+        found = {name: value for name, value in vars(import_module(module)).items() if name.isupper()}
+    except ImportError as error:
+        raise ImproperlyConfigured(f"TENANT_SETTINGS names {module}, which cannot be imported: {error}.") from error
+    if ours := sorted(name for name in found if name in taken):
+        raise ImproperlyConfigured(f"{module} sets {', '.join(ours)}, which the control plane sets. Remove it there.")
+    return found

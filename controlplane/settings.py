@@ -135,6 +135,10 @@ LANGUAGE_CODE = "en"
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+STORAGES = {
+    "default": {"BACKEND": "tenants.isolation.storage.TenantStorage"},  # files are tenants'; without a scope an error
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "controlplane" / "static"]
 WHITENOISE_USE_FINDERS = True  # served from the packages: nothing to collect before the first page
@@ -227,3 +231,8 @@ LOGGING = {
     "loggers": {"botocore": {"level": "WARNING"}, "boto3": {"level": "WARNING"}},  # they tell where credentials are
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
 }
+
+# --- settings of the tenant application's own apps -----------------------------------------------------------------
+# A module of upper-case names, for example WAGTAIL_SITE_NAME. What is set above stays as it is.
+if TENANT_SETTINGS := env.text("TENANT_SETTINGS", ""):
+    globals().update(env.settings_of(TENANT_SETTINGS, taken=globals()))
