@@ -105,7 +105,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
         context = {
             **self.admin_site.each_context(request),
             "crumbs": [(self.nouns.capitalize(), self.list_url())],
-            "title": str(row),
+            "title": self.name_of(row),
             **self.page_context(request, row),
         }
         return TemplateResponse(request, self.page_template, context)
@@ -126,6 +126,10 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
     def gone(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         self.message_user(request, f"There is no {self.noun} {object_id}.", level="WARNING")
         return HttpResponseRedirect(self.list_url())
+
+    def name_of(self, row: Any) -> str:
+        """What a heading calls the row."""
+        return str(row)
 
     def list_url(self) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")

@@ -143,7 +143,8 @@ def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) 
     changed = request.method == "POST" and form.data.get("digest") != plan.digest
     if changed:  # what was typed is kept, but for the confirmation
         form = verb.form(plan=plan, typed=typed, initial={"reason": request.POST.get("reason", "")})
-    elif request.method == "POST" and form.is_valid() and not plan.blockers:
+    elif request.method == "POST" and form.is_valid():
+        # Blockers are left to the verb: the second click of a double click finds its own first operation in the way.
         form.actor, form.request_id = actor_of(request), request_id_of(request)
         try:
             done = verb.act(admin, row, form)
@@ -154,7 +155,7 @@ def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) 
             return HttpResponseRedirect(url_of_outcome(done))
     context = {
         **admin.admin_site.each_context(request),
-        "crumbs": [(admin.nouns.capitalize(), admin.list_url()), (str(row), admin.url_of(row))],
+        "crumbs": [(admin.nouns.capitalize(), admin.list_url()), (admin.name_of(row), admin.url_of(row))],
         "title": f"{verb.title} {plan.subject}",
         "plan": plan,
         "form": form,

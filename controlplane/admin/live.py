@@ -108,7 +108,7 @@ def with_standing(runs: QuerySet[Run]) -> QuerySet[Run]:
         usual=Subquery(alike.annotate(took=took).values("took")),
         last_event=Subquery(events.annotate(last=Max("id")).values("last")),
         steps_shown=Subquery(
-            steps.annotate(shown=StringAgg(each, delimiter="|", ordering=("direction", "position"))).values("shown")
+            steps.annotate(shown=StringAgg(each, delimiter="|", order_by=("direction", "position"))).values("shown")
         ),
         progress_at=Greatest(
             Coalesce(F("started_at"), F("created_at")),

@@ -52,15 +52,9 @@ class WishForm(forms.Form):
         )
 
     def wish(self, principal: str) -> TenantWish:
-        asked = self.cleaned_data
-        return TenantWish(
-            slug=asked["slug"].strip(),
-            name=asked["name"].strip(),
-            plan=asked["plan"],
-            region=asked["region"],
-            external_ref=asked["external_ref"].strip() or None,
-            principal=principal,
-        )
+        """As it was typed, good or bad: the verb says all that is wrong with it at once."""
+        typed = {name: self.data.get(name, "").strip() for name in self.fields}
+        return TenantWish(**{**typed, "external_ref": typed["external_ref"] or None, "principal": principal})
 
 
 def onboard(request: HttpRequest, admin: ReadOnlyAdmin) -> HttpResponse:
@@ -73,15 +67,15 @@ def plan_page(request: HttpRequest, admin: ReadOnlyAdmin) -> HttpResponse:
     """GET shows what onboarding this tenant would make, POST starts it. The wish is in the URL, which can be sent."""
     _operators_only(request)
     asked = WishForm(request.GET)
-    if not asked.is_valid():
-        return _form_page(request, admin, asked, status=422)
     actor = actor_of(request)
     wish = asked.wish(str(actor))
     try:
         plan = lifecycle.plan_onboard(wish=wish)
     except InvalidWish as error:
         for each in error.errors:
-            asked.add_error(each.field if each.field in asked.fields else None, each.detail)
+            if each.field not in asked.errors:
+                asked.add_error(each.field if each.field in asked.fields else None, each.detail)
+    if asked.errors:
         return _form_page(request, admin, asked, status=422)
     form = VerbForm(request.POST or None, plan=plan)
     refused: TenureError | None = None

@@ -148,7 +148,10 @@ class OperationAdmin(ReadOnlyAdmin):
         return (path("<uuid:object_id>/live/", self.fragment, name=f"{name}_live"),)
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        return {**self.shown(request, row), "title": run_plans.subject_of(row), "curl": self.curl(request, row)}
+        return {**self.shown(request, row), "curl": self.curl(request, row)}
+
+    def name_of(self, row: Run) -> str:
+        return run_plans.subject_of(row)
 
     def shown(self, request: HttpRequest, run: Run) -> dict[str, Any]:
         """Everything that the fragment shows, from three queries; one more for a queued or parked run."""

@@ -87,7 +87,7 @@ def _cell(rows: list[dict[str, Any]], tier: Any, **of: str) -> Cell:
     """`tier` is a tier, None for tenants without a place, or ... for all."""
     inside = [row for row in rows if (tier is ... or row["tier"] == tier) and all(row[k] == v for k, v in of.items())]
     query = [f"{'state__exact' if name == 'state' else name}={value}" for name, value in of.items()]
-    query += [f"tier={tier}"] if isinstance(tier, str) else []
+    query += [] if tier is ... else [f"tier={tier or 'none'}"]
     url = reverse("admin:tenants_tenant_changelist") + ("?" + "&".join(query) if query else "")
     return Cell(
         number=sum(row["n"] for row in inside), url=url, worst=worst([label("tenant", row["state"]) for row in inside])

@@ -25,7 +25,7 @@ class ReleaseAdmin(ReadOnlyAdmin):
     none_yet = "A release is one version of your application's schema, recorded. Publish it: manage.py publish_release"
     page_template = "admin/release.html"
 
-    list_display = ("name", "standing", "shape", "migrations_in_it", "tenants", "published")
+    list_display = ("name", "standing", "hash_of_shape", "migrations_in_it", "tenants", "published")
     list_filter = ("state",)
     search_fields = ("name__startswith",)
     ordering = ("-created_at",)
@@ -34,7 +34,7 @@ class ReleaseAdmin(ReadOnlyAdmin):
         releases: QuerySet[Release] = super().get_queryset(request)
         on_it = Tenant.objects.filter(release=OuterRef("name")).order_by().values("release")
         recorded = RecordedMigration.objects.filter(release=OuterRef("pk")).order_by().values("release")
-        return releases.defer("script", "seed", "shape").annotate(
+        return releases.defer("script", "seed", "finish", "shape").annotate(
             tenants_on_it=Subquery(on_it.annotate(n=Count("pk")).values("n")),
             recorded=Subquery(recorded.annotate(n=Count("pk")).values("n")),
         )
@@ -56,7 +56,7 @@ class ReleaseAdmin(ReadOnlyAdmin):
         return format_html("{} {}", current or badge("release", release.state), "")
 
     @admin.display(description="fingerprint")
-    def shape(self, release: Release) -> SafeString | str:
+    def hash_of_shape(self, release: Release) -> SafeString | str:
         return format_html("<code>{}…</code>", release.fingerprint[:12]) if release.fingerprint else NOTHING
 
     @admin.display(description="migrations")

@@ -84,8 +84,9 @@ class OpsSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold ships no types
         request.current_app = self.name  # what Django's own index does
         return TemplateResponse(request, "admin/overview.html", {**context, "title": self.index_title})
 
-    def app_index(self, _request: HttpRequest, _app_label: str, _extra_context: Any = None) -> HttpResponse:
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> HttpResponse:
         """Django's page per package says nothing that the overview does not."""
+        del request, app_label, extra_context
         return HttpResponseRedirect(reverse("admin:index"))
 
     def overview(self, request: HttpRequest) -> dict[str, Any]:

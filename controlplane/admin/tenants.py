@@ -32,15 +32,14 @@ from controlplane.templatetags.ops import badge, moment
 from provisioning import lifecycle
 from provisioning.models import Release, Resource, Run, RunState
 from tenants.errors import TenureError
+from tenants.findings import Severity
 from tenants.models import Domain, Placement, Tenant
 from tenants.states import TenantState
 
 HAND_OUT = "tenants.hand_out_credentials"
+SERIOUS = Q(*((("findings__contains", [{"severity": each}])) for each in list(Severity)[1:]), _connector=Q.OR)
+"""Resources with a finding that somebody should look at: "info" is not one."""
 LATEST = 10  # operations and audit entries on the tenant's own page; the rest is a link away
-
-
-class RegionFilter(admin.AllValuesFieldListFilter):
-    """Regions that tenants are in."""
 
 
 class TierFilter(admin.SimpleListFilter):
@@ -50,10 +49,12 @@ class TierFilter(admin.SimpleListFilter):
     parameter_name = "tier"
 
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [("schema", "schema"), ("database", "database")]
+        return [("schema", "schema"), ("database", "database"), ("none", "no place")]
 
     def queryset(self, _request: HttpRequest, tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
-        return tenants.filter(placements__active=True, placements__tier=self.value()) if self.value() else tenants
+        if self.value() == "none":
+            return tenants.filter(placed_tier=None)
+        return tenants.filter(placed_tier=self.value()) if self.value() else tenants
 
 
 class ClusterFilter(admin.SimpleListFilter):
@@ -69,9 +70,7 @@ class ClusterFilter(admin.SimpleListFilter):
         return bool(self.lookup_choices)
 
     def queryset(self, _request: HttpRequest, tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
-        return (
-            tenants.filter(placements__active=True, placements__cluster__name=self.value()) if self.value() else tenants
-        )
+        return tenants.filter(placed_cluster=self.value()) if self.value() else tenants
 
 
 class HealthFilter(admin.SimpleListFilter):
@@ -84,7 +83,8 @@ class HealthFilter(admin.SimpleListFilter):
         return [("attention", "needs attention")]
 
     def queryset(self, _request: HttpRequest, tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
-        return tenants.filter(Q(findings_open=True) | Q(parked=True)) if self.value() == "attention" else tenants
+        wrong = Q(findings_open=True) | Q(parked=True) | Q(state=TenantState.FAILED)
+        return tenants.filter(wrong) if self.value() == "attention" else tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ class Observed:
     def of(cls, resource: Resource) -> Observed:
         if resource.state == Resource.State.REMOVED or resource.verified_at is None:
             return cls(resource, "not measured", ())
-        return cls(resource, "different" if resource.findings else "as planned", resource.findings)
+        serious = any(finding["severity"] != Severity.INFO for finding in resource.findings)
+        return cls(resource, "different" if serious else "as planned", resource.findings)
 
 
 class TenantAdmin(ReadOnlyAdmin):
@@ -130,7 +131,7 @@ class TenantAdmin(ReadOnlyAdmin):
             parked=Exists(runs.filter(state=RunState.PARKED)),
             measured=Exists(Resource.objects.filter(tenant=OuterRef("pk"), verified_at__isnull=False)),
             findings_open=Exists(
-                Resource.objects.filter(tenant=OuterRef("pk")).exclude(findings=[]).exclude(state="removed")
+                Resource.objects.filter(SERIOUS, tenant=OuterRef("pk")).exclude(state=Resource.State.REMOVED)
             ),
         )
 
@@ -208,7 +209,7 @@ class TenantAdmin(ReadOnlyAdmin):
         )
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        return {**self.shown(request, row), "title": row.slug}
+        return self.shown(request, row)
 
     def shown(self, request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
         """Everything on the page: it is one fragment while an operation is at work, and stands still otherwise."""

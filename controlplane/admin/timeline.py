@@ -85,6 +85,7 @@ class Scale:
         limit = (self.end - self.begin) * FOLD_ABOVE
         self.empty = [gap for gap in _gaps(self.begin, self.end, busy) if gap[1] - gap[0] > limit]
         self.shown = (self.end - self.begin) - sum((last - first for first, last in self.empty), timedelta())
+        self.folded = FOLDED if self.shown or not self.empty else 1 / len(self.empty)  # nothing but moments: all is gap
 
     def place(self, moment: datetime) -> float:
         """0 at the beginning, 1 at the end."""
@@ -96,9 +97,9 @@ class Scale:
                 break
             inside = min(moment, last) - first
             hidden += inside
-            folds += FOLDED * (inside / (last - first))
+            folds += self.folded * (inside / (last - first))
         moment = min(max(moment, self.begin), self.end)
-        open_width = 1 - FOLDED * len(self.empty)
+        open_width = 1 - self.folded * len(self.empty)
         return folds + (((moment - self.begin - hidden) / self.shown) * open_width if self.shown else 0.0)
 
     def folds(self) -> tuple[Fold, ...]:
