@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 from provisioning.engine.failpoint import Moment
 from provisioning.engine.workflow import Workflow
 from provisioning.models import Run
@@ -85,6 +87,9 @@ class Worker:
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
+    def wait_until_frozen(self) -> None:
+        wait_for(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
+
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
@@ -113,6 +118,7 @@ class Workers:
         self,
         *,
         dies_at: str = "",
+        stops_at: str = "",
         lease_s: float = 600,
         self_kill: bool = True,
         forever: bool = False,
@@ -121,10 +127,14 @@ class Workers:
         clock_shift_s: float = 0,
         report: Path | None = None,
     ) -> Worker:
-        """One worker: for one wake-up, or `forever`. `dies_at` is `[undo/]step:moment`, `…:inside:n:before|after`."""
+        """One worker: for one wake-up, or `forever`. `dies_at` is `[undo/]step:moment`, `…:inside:n:before|after`.
+
+        `stops_at` freezes it at such a boundary instead.
+        """
         order = {
             "do": "fork",
             "dies_at": dies_at,
+            "stops_at": stops_at,
             "lease_s": lease_s,
             "self_kill": self_kill,
             "forever": forever,

@@ -53,6 +53,8 @@ def fork(workflows: Any, order: dict[str, Any]) -> int:
 
 def work(workflows: Any, order: dict[str, Any]) -> None:
     """What a worker does: one wake-up, or one after the other until somebody ends it."""
+    from django.db import InterfaceError, OperationalError, connection
+
     from provisioning.engine.drive import advance
     from provisioning.models import Pool
 
@@ -65,11 +67,16 @@ def work(workflows: Any, order: dict[str, Any]) -> None:
         die_inside(point)
     else:
         settings.TENURE_FAILPOINT = point
+    if order["stops_at"]:
+        stop_at(order["stops_at"])
     if order["report"]:
         report_calls(order["report"])
     known = {tuple(key): workflows[tuple(key)] for key in order["known"]} if order["known"] else workflows
     while True:
-        advance(pool=Pool.OPERATIONS, workflows=known, slice_s=order["slice_s"])
+        try:
+            advance(pool=Pool.OPERATIONS, workflows=known, slice_s=order["slice_s"])
+        except (OperationalError, InterfaceError):  # as a Celery task would fail; the next wake-up tries again
+            connection.close()
         if not order["forever"]:
             return
         time.sleep(0.02)
@@ -90,6 +97,21 @@ def shift_clock(seconds: float) -> None:
     """This worker's wall clock is wrong."""
     truth = time.time
     time.time = lambda: truth() + seconds
+
+
+def stop_at(point: str) -> None:
+    """SIGSTOP at a boundary, so that the test can do something there; SIGCONT goes on."""
+    from provisioning.engine import drive
+    from provisioning.engine.failpoint import Moment
+
+    reached = drive.reached
+
+    def on_moment(moment: Moment, step: str, direction: str) -> None:
+        if point == f"{'undo/' if direction == 'undo' else ''}{step}:{moment}":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        reached(moment, step, direction)
+
+    drive.reached = on_moment
 
 
 def die_inside(point: str) -> None:

@@ -1,0 +1,63 @@
+"""What there is of a tenant on every server, seen from outside: by a superuser and the store's administrator."""
+
+import psycopg
+
+from controlplane.stack.embedded import Stack
+from provisioning.models import Secret
+from provisioning.models.keyring import DataKey
+from provisioning.providers.s3 import s3_client
+from tenants.models import Domain, Tenant
+from tenants.placement import bucket_name, tenant_key
+from tenants.states import Tier
+
+NAMED_FOR_TENANTS = r"^t_[0-9a-f]{32}$"
+
+Inventory = dict[str, int]
+
+
+def inventory(stack: Stack, tenant: Tenant) -> Inventory:
+    """How many there are of each thing that a tenant owns."""
+    key = tenant_key(tenant.pk)
+    return {
+        "roles": key in names(stack, "postgres", "SELECT rolname FROM pg_roles"),
+        "schemas": key in names(stack, "tenure_cluster", "SELECT nspname FROM pg_namespace"),
+        "databases": key in names(stack, "postgres", "SELECT datname FROM pg_database"),
+        "buckets": bucket_name(tenant.pk) in buckets(),
+        "data keys": DataKey.objects.filter(owner_ref=tenant.pk, wrapped__isnull=False).count(),
+        "secrets": Secret.objects.filter(tenant=tenant).count(),
+        "domains": Domain.objects.filter(tenant=tenant).count(),
+        "places": tenant.placements.filter(active=True).count(),
+    }
+
+
+def whole(tier: Tier) -> Inventory:
+    """Of a tenant that was onboarded: exactly one of everything."""
+    of_tier = {"schemas": tier == Tier.SCHEMA, "databases": tier == Tier.DATABASE}
+    return {**dict.fromkeys(NOTHING, 1), **of_tier}
+
+
+NOTHING: Inventory = dict.fromkeys(
+    ("roles", "schemas", "databases", "buckets", "data keys", "secrets", "domains", "places"), 0
+)
+
+
+def things(stack: Stack) -> set[str]:
+    """Everything on the servers that is named for a tenant, whoever it belongs to: to find what nobody owns."""
+    return {
+        *(f"role {name}" for name in names(stack, "postgres", "SELECT rolname FROM pg_roles")),
+        *(f"schema {name}" for name in names(stack, "tenure_cluster", "SELECT nspname FROM pg_namespace")),
+        *(f"database {name}" for name in names(stack, "postgres", "SELECT datname FROM pg_database")),
+        *(f"bucket {name}" for name in buckets()),
+    }
+
+
+def names(stack: Stack, database: str, query: str) -> set[str]:
+    """The names a catalog query gives that are of the form `t_<32 hex>`."""
+    url = stack.superuser_url.rsplit("/", 1)[0] + f"/{database}"
+    with psycopg.connect(url) as session:
+        found = session.execute(f"SELECT name FROM ({query}) q (name) WHERE name ~ '{NAMED_FOR_TENANTS}'").fetchall()  # type: ignore[arg-type]  # our own words
+    return {str(name) for (name,) in found}
+
+
+def buckets() -> set[str]:
+    return {bucket["Name"] for bucket in s3_client().list_buckets()["Buckets"]}

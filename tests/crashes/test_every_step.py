@@ -1,0 +1,116 @@
+"""SIGKILL around every step of every registered workflow: the operation ends as if nothing had happened.
+
+Each moment gets a tenant of its own. All are killed first, by real processes, and then driven on together.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from controlplane.stack.embedded import Stack
+from provisioning import lifecycle
+from provisioning.engine.failpoint import Moment
+from provisioning.engine.workflow import Workflow
+from provisioning.models import Run, RunLimit
+from provisioning.workflows import WORKFLOWS
+from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
+from tenants.models import Event, Tenant
+from tenants.states import TenantState, Tier
+from tests.crashes.harness import KILLED, Workers, boundaries, undo_boundaries
+from tests.crashes.inventory import NOTHING, inventory, things, whole
+from tests.fleet import BILLING, accepted, onboarded
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+
+SERVERS_STEPS = ("create database", "create role", "create bucket")  # those with more than one request to a server
+
+Start = Callable[[str], Run]
+
+
+def begin_onboarding(slug: str) -> Run:
+    return accepted(slug)
+
+
+def begin_rotation(slug: str) -> Run:
+    return lifecycle.rotate_credentials(tenant=onboarded(slug), reason="yearly", actor=BILLING, key=str(uuid4()))
+
+
+EXAMPLES: dict[tuple[str, int], Start] = {ONBOARD.key: begin_onboarding, ROTATE_CREDENTIALS.key: begin_rotation}
+"""How a run of each workflow begins. A workflow without an example fails the test below."""
+
+
+@pytest.fixture
+def workers(house: None) -> Iterator[Workers]:
+    RunLimit.objects.update(max_running=1_000)  # dead workers hold their place in a cluster until their leases end
+    with Workers("provisioning.workflows.WORKFLOWS") as workers:
+        yield workers
+
+
+def slug(number: int) -> str:
+    return f"acme-{number}"
+
+
+def test_every_registered_workflow_is_killed_here() -> None:
+    assert set(EXAMPLES) == set(WORKFLOWS)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=lambda workflow: workflow.name)
+def test_a_kill_around_any_step_costs_only_time(stack: Stack, workers: Workers, workflow: Workflow) -> None:
+    before = things(stack)
+    points = boundaries(workflow)
+    for number, point in enumerate(points):
+        EXAMPLES[workflow.key](slug(number))
+        assert workers.fork(dies_at=point).wait() == KILLED, point
+    workers.drive_all()
+    assert set(Run.objects.values_list("state", flat=True)) == {"succeeded"}
+    tenants = list(Tenant.objects.all())
+    assert {tenant.state for tenant in tenants} == {TenantState.ACTIVE}
+    found = {tenant.slug: inventory(stack, tenant) for tenant in tenants}
+    assert found == {tenant.slug: whole(Tier.SCHEMA) for tenant in tenants}
+    assert len(things(stack) - before) == 3 * len(tenants)  # a role, a schema and a bucket each: no orphan
+    assert Event.objects.filter(type="tenant.activated").count() == len(tenants)
+
+
+def test_a_kill_in_any_undo_leaves_nothing_behind(stack: Stack, workers: Workers) -> None:
+    before = things(stack)
+    points = undo_boundaries(ONBOARD)
+    for number, point in enumerate(points):
+        run = accepted(slug(number), (Tier.SCHEMA, Tier.DATABASE)[number % 2])
+        assert workers.fork(dies_at=f"verify:{Moment.STARTED}").wait() == KILLED
+        run.refresh_from_db()
+        lifecycle.cancel(run, reason="the order was withdrawn", actor=BILLING)
+        Run.objects.filter(pk=run.pk).update(lease_until="2000-01-01T00:00Z")
+        assert workers.fork(dies_at=point).wait() == KILLED, point
+    workers.drive_all()
+    assert set(Run.objects.values_list("state", flat=True)) == {"cancelled"}
+    assert set(Tenant.objects.values_list("state", flat=True)) == {TenantState.FAILED}
+    assert {tenant.slug: inventory(stack, tenant) for tenant in Tenant.objects.all()} == {
+        slug(number): NOTHING for number in range(len(points))
+    }
+    assert things(stack) == before
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_a_kill_before_and_after_any_request_to_a_server_costs_only_time(
+    stack: Stack, workers: Workers, tier: Tier, tmp_path: Path
+) -> None:
+    accepted("first", tier)
+    workers.drive_all()  # the first copy of a release on a cluster may ask more of it than the next
+    accepted("counted", tier)
+    requests = workers.calls_of(tmp_path / "calls")
+    points = [
+        f"{step}:inside:{number}:{side}"
+        for step in SERVERS_STEPS
+        for number in range(1, requests[step] + 1)
+        for side in ("before", "after")
+    ]
+    assert len(points) > 2 * len(SERVERS_STEPS)
+    for number, point in enumerate(points):
+        accepted(slug(number), tier)
+        assert workers.fork(dies_at=point).wait() == KILLED, point
+    workers.drive_all()
+    assert set(Run.objects.values_list("state", flat=True)) == {"succeeded"}
+    assert all(inventory(stack, tenant) == whole(tier) for tenant in Tenant.objects.all())
