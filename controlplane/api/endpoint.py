@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 from controlplane.api.bodies import Shape, queried
 from controlplane.api.errors import Code, Problem
+from controlplane.api.fields import QueryFlag
 from controlplane.api.limits import KeyLimit
 from controlplane.api.openapi import (
     IDEMPOTENCY_KEY,
@@ -52,6 +53,14 @@ WITH_KEY = (Code.IDEMPOTENCY_KEY_INVALID, Code.IDEMPOTENCY_IN_PROGRESS, Code.IDE
 
 class NoQuery(Shape):
     """No query parameter at all."""
+
+
+class PlanQuery(Shape):
+    """What every verb takes."""
+
+    validate_only = QueryFlag(
+        required=False, help_text="Check everything, do nothing, and answer with the plan. Needs no Idempotency-Key."
+    )
 
 
 def serves(
@@ -121,6 +130,11 @@ class Endpoint(APIView):
     throttle_classes = (KeyLimit,)
     content_negotiation_class = JsonOnly
     asked: dict[str, Any]
+
+    @property
+    def plan_only(self) -> bool:
+        """Whether the caller wants to see the plan, and nothing done."""
+        return bool(self.asked.get("validate_only", False))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

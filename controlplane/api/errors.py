@@ -326,7 +326,7 @@ def _of_ours(exc: TenureError) -> Problem:
     errors = [asdict(error) for error in exc.errors] if isinstance(exc, lifecycle.InvalidWish) else []
     if isinstance(exc, lifecycle.ReasonMissing):
         errors = [{"field": "reason", "code": "BLANK", "detail": str(exc)}]
-    headers = {"Retry-After": "2"} if code.retryable else {}
+    headers = {"Retry-After": "2"} if code is Code.OPERATION_IN_PROGRESS else {}
     return Problem(code, str(exc), errors=errors, metadata=exc.metadata, hint=exc.cure, headers=headers)
 
 

@@ -228,7 +228,7 @@ def operations(runs: Sequence[Run]) -> list[Json]:
     return [dict(OperationShape(run, context=context).data) for run in runs]
 
 
-def operation(run: Run) -> Json:
+def operation_json(run: Run) -> Json:
     """The JSON of one operation, read afresh."""
     return operations([readable_runs().get(pk=run.pk)])[0]
 

@@ -10,27 +10,30 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from controlplane.admin import run_plans
 from controlplane.api.bodies import NoBodyRequest, Shape, shaped
-from controlplane.api.endpoint import Endpoint, serves, who
+from controlplane.api.endpoint import Endpoint, PlanQuery, serves, who
 from controlplane.api.errors import Code
 from controlplane.api.etags import etag_of_body, unchanged
 from controlplane.api.fields import IdOf, QueryFlag, id_schema
 from controlplane.api.idempotency import Answer, once, optional_key
 from controlplane.api.ids import found
 from controlplane.api.openapi import ETAG, IF_NONE_MATCH, POLL_AFTER
-from controlplane.api.operation_shape import TYPES, OperationShape, operation, operations, readable_runs
+from controlplane.api.operation_shape import TYPES, OperationShape, operation_json, operations, readable_runs
 from controlplane.api.pagination import ListQuery, page, page_of
+from controlplane.api.plan_shape import VerbPlanShape, verb_plan
 from controlplane.api.progress import stalled_runs
 from controlplane.api.tenant_verbs import ReasonRequest
 from controlplane.models import Scope
 from provisioning import lifecycle
 from provisioning.models import Run, RunState
+from provisioning.workflows.plans import VerbPlan
 
 OPERATION = OpenApiParameter("operation", id_schema("op"), OpenApiParameter.PATH, description="The operation's id.")
 POLL_S, LONGEST_POLL_S = 1, 60
@@ -79,60 +82,48 @@ class OneOperation(Endpoint):
         return HttpResponse(body, headers=headers, content_type="application/json")
 
 
-def verb_with_reason(verb: Callable[..., None], name: str, meaning: str) -> type[Endpoint]:
-    """The endpoint of a verb that says why."""
+def steering(
+    verb: Callable[..., None], plan: Callable[[Run], VerbPlan], meaning: str, takes: type[Shape] = ReasonRequest
+) -> type[Endpoint]:
+    """The endpoint of one verb. Those that cannot be taken back say why, and may name the plan that was seen."""
 
-    class WithReason(Endpoint):
-        @_steers(name, meaning, ReasonRequest)
-        def post(self, request: Request, operation: str) -> HttpResponse:
-            key, asked = optional_key(request), shaped(request, ReasonRequest)
-            return _steered(request, operation, key, lambda run: verb(run, reason=asked["reason"], actor=who(request)))
+    class Steering(Endpoint):
+        @serves(
+            scope=Scope.OPERATIONS_WRITE,
+            name=f"{verb.__name__}_operation",
+            summary=meaning,
+            query=PlanQuery,
+            takes=takes,
+            keyed="accepted",
+            parameters=(OPERATION,),
+            answers={200: (STEERED, "The operation as it is now; with validate_only the plan, and nothing was done.")},
+            problems=(Code.NOT_FOUND, Code.STATE_CONFLICT, Code.PLAN_CHANGED),
+        )
+        def post(self, request: Request, operation: str) -> HttpResponse | Response:
+            key, asked = optional_key(request), shaped(request, takes)
+            run = found(Run.objects.all(), "op", operation)
+            if self.plan_only:
+                return Response(verb_plan(plan(run)))
+            digest = asked.pop("plan_digest", None)
 
-    return WithReason
+            def steer() -> Answer:
+                plan(run).confirm(digest)
+                verb(run, actor=who(request), **asked)
+                return Answer(200, operation_json(run), run=run)
 
+            return once(request, key=key, do=steer)
 
-def verb_without_reason(verb: Callable[..., None], name: str, meaning: str) -> type[Endpoint]:
-    """The endpoint of a verb that can be taken back, and so needs no reason."""
-
-    class WithoutReason(Endpoint):
-        @_steers(name, meaning, NoBodyRequest)
-        def post(self, request: Request, operation: str) -> HttpResponse:
-            key, _ = optional_key(request), shaped(request, NoBodyRequest)
-            return _steered(request, operation, key, lambda run: verb(run, actor=who(request)))
-
-    return WithoutReason
-
-
-def _steers(name: str, meaning: str, takes: type[Shape]) -> Callable[[Any], Any]:
-    return serves(
-        scope=Scope.OPERATIONS_WRITE,
-        name=f"{name}_operation",
-        summary=meaning,
-        takes=takes,
-        keyed="accepted",
-        parameters=(OPERATION,),
-        answers={200: (OperationShape, "The operation as it is now.")},
-        problems=(Code.NOT_FOUND, Code.STATE_CONFLICT, Code.OPERATION_IN_PROGRESS),
-    )
+    return Steering
 
 
-def _steered(request: Request, operation_id: str, key: str | None, act: Callable[[Run], None]) -> HttpResponse:
-    run = found(Run.objects.all(), "op", operation_id)
-
-    def steer() -> Answer:
-        act(run)
-        return Answer(200, operation(run), run=run)
-
-    return once(request, key=key, do=steer)
-
-
+STEERED = PolymorphicProxySerializer("OperationOrPlan", {"operation": OperationShape, "plan": VerbPlanShape}, "object")
 VERBS = {
-    "pause": verb_without_reason(lifecycle.pause, "pause", "Stop at the next step boundary"),
-    "resume": verb_without_reason(lifecycle.resume, "resume", "Go on after a pause"),
-    "retry": verb_with_reason(lifecycle.retry, "retry", "Call the parked step again"),
-    "skip": verb_with_reason(lifecycle.skip, "skip", "Go on without the parked step"),
-    "undo": verb_with_reason(lifecycle.undo, "undo", "Take back what a parked operation has made"),
-    "cancel": verb_with_reason(lifecycle.cancel, "cancel", "Stop, and take back what was made"),
+    "pause": steering(lifecycle.pause, run_plans.plan_pause, "Stop at the next step boundary", NoBodyRequest),
+    "resume": steering(lifecycle.resume, run_plans.plan_resume, "Go on after a pause", NoBodyRequest),
+    "retry": steering(lifecycle.retry, run_plans.plan_retry, "Call the parked step again"),
+    "skip": steering(lifecycle.skip, run_plans.plan_skip, "Go on without the parked step"),
+    "undo": steering(lifecycle.undo, run_plans.plan_undo, "Take back what a parked operation has made"),
+    "cancel": steering(lifecycle.cancel, run_plans.plan_cancel, "Stop, and take back what was made"),
 }
 
 

@@ -166,6 +166,6 @@ def tenants(found: Sequence[Tenant]) -> list[Json]:
     return [dict(TenantShape(tenant, context={"published": published}).data) for tenant in found]
 
 
-def tenant(of: Tenant) -> Json:
+def tenant_json(of: Tenant) -> Json:
     """The JSON of one tenant, read afresh."""
     return tenants([readable_tenants().get(pk=of.pk)])[0]

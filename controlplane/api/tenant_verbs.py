@@ -11,25 +11,27 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from controlplane.admin.tenant_plans import plan_retry, plan_rotate
 from controlplane.api import etags
 from controlplane.api.bodies import Json, NoBodyRequest, Shape, shaped
 from controlplane.api.credentials_shape import CredentialsShape
-from controlplane.api.endpoint import Endpoint, request_id, serves, who
+from controlplane.api.endpoint import Endpoint, PlanQuery, request_id, serves, who
 from controlplane.api.errors import Code
 from controlplane.api.fields import Text
-from controlplane.api.idempotency import Answer, once, required_key
+from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found
 from controlplane.api.openapi import IF_MATCH, NO_STORE
 from controlplane.api.operation_shape import OperationShape, operations, readable_runs
 from controlplane.api.pagination import ListQuery, page, page_of
-from controlplane.api.plan_shape import FindingShape
+from controlplane.api.plan_shape import FindingShape, VerbPlanShape, verb_plan
 from controlplane.api.tenants import TENANT, AcceptedShape, accepted
 from controlplane.models import Scope
 from provisioning import lifecycle
 from provisioning.models import Resource, ResourceKind, Run
+from provisioning.workflows.plans import VerbPlan
 from tenants.models import Tenant
 
-STARTS = (Code.NOT_FOUND, Code.STATE_CONFLICT, Code.OPERATION_IN_PROGRESS, Code.ETAG_MISMATCH)
+STARTS = (Code.NOT_FOUND, Code.STATE_CONFLICT, Code.PLAN_CHANGED, Code.OPERATION_IN_PROGRESS, Code.ETAG_MISMATCH)
 
 
 @extend_schema_serializer(examples=[OpenApiExample("A reason", value={"reason": "The region has room again."})])
@@ -37,6 +39,9 @@ class ReasonRequest(Shape):
     """Why."""
 
     reason = Text(max_length=500, help_text="Why; it is kept with the operation.")
+    plan_digest = Text(
+        required=False, allow_null=True, max_length=80, help_text="Of the plan you saw: 409 when it has changed."
+    )
 
 
 class ResourceShape(serializers.ModelSerializer[Resource]):
@@ -58,15 +63,19 @@ class RetryTenant(Endpoint):
         scope=Scope.TENANTS_WRITE,
         name="retry_tenant",
         summary="Onboard a failed tenant again",
+        query=PlanQuery,
         takes=ReasonRequest,
         keyed="required",
         parameters=(TENANT, IF_MATCH),
-        answers={202: (AcceptedShape, "Accepted: a new operation on the same tenant.")},
+        answers={
+            200: (VerbPlanShape, "With validate_only: the plan. Nothing was done."),
+            202: (AcceptedShape, "Accepted: a new operation on the same tenant."),
+        },
         problems=(*STARTS, Code.NO_CAPACITY),
     )
-    def post(self, request: Request, tenant: str) -> HttpResponse:
+    def post(self, request: Request, tenant: str) -> HttpResponse | Response:
         """The failed onboarding was undone; this starts a new one. Slug and id stay the same."""
-        return _started(request, tenant, lifecycle.retry_onboarding)
+        return _started(self, request, tenant, lifecycle.retry_onboarding, plan_retry)
 
 
 class RotateCredentials(Endpoint):
@@ -74,15 +83,19 @@ class RotateCredentials(Endpoint):
         scope=Scope.TENANTS_CREDENTIALS,
         name="rotate_tenant_credentials",
         summary="Rotate a tenant's database password",
+        query=PlanQuery,
         takes=ReasonRequest,
         keyed="required",
         parameters=(TENANT, IF_MATCH),
-        answers={202: (AcceptedShape, "Accepted: the operation that changes the password.")},
+        answers={
+            200: (VerbPlanShape, "With validate_only: the plan. Nothing was done."),
+            202: (AcceptedShape, "Accepted: the operation that changes the password."),
+        },
         problems=STARTS,
     )
-    def post(self, request: Request, tenant: str) -> HttpResponse:
+    def post(self, request: Request, tenant: str) -> HttpResponse | Response:
         """The old password stops working. Storage credentials end by themselves and need no rotation."""
-        return _started(request, tenant, lifecycle.rotate_credentials)
+        return _started(self, request, tenant, lifecycle.rotate_credentials, plan_rotate)
 
 
 class HandOutCredentials(Endpoint):
@@ -141,14 +154,25 @@ def _resources(rows: Any) -> list[Json]:
     return [dict(ResourceShape(row).data) for row in rows]
 
 
-def _started(request: Request, tenant: str, verb: Callable[..., Run]) -> HttpResponse:
+def _started(
+    endpoint: Endpoint,
+    request: Request,
+    tenant: str,
+    verb: Callable[..., Run],
+    plan: Callable[[Tenant], VerbPlan],
+) -> HttpResponse | Response:
     """A verb that starts an operation on a tenant, once per key, with a reason and in the state the caller saw."""
-    key, asked = required_key(request), shaped(request, ReasonRequest)
+    key = optional_key(request) if endpoint.plan_only else required_key(request)
+    asked = shaped(request, ReasonRequest)
     row = found(Tenant.objects.all(), "ten", tenant)
+    if key is None or endpoint.plan_only:
+        etags.expected_version(request, row.version)
+        return Response(verb_plan(plan(row)))
 
     def start() -> Answer:
         locked = Tenant.objects.select_for_update().get(pk=row.pk)  # what If-Match names must stay until the commit
         etags.expected_version(request, locked.version)
+        plan(locked).confirm(asked.get("plan_digest"))
         run = verb(tenant=locked, reason=asked["reason"], actor=who(request), key=key, request_id=request_id(request))
         return accepted(run)
 

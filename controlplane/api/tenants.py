@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema_serializer, inline_serializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    PolymorphicProxySerializer,
+    extend_schema_serializer,
+    inline_serializer,
+)
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.api import etags
 from controlplane.api.bodies import Shape, shaped
-from controlplane.api.endpoint import Endpoint, caller, request_id, serves, who
+from controlplane.api.endpoint import Endpoint, PlanQuery, caller, request_id, serves, who
 from controlplane.api.errors import Code
 from controlplane.api.fields import Flag, Labels, QueryFlag, Slug, Text, id_schema
 from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found
 from controlplane.api.openapi import ETAG, IF_MATCH_REQUIRED
-from controlplane.api.operation_shape import OperationShape, operation
+from controlplane.api.operation_shape import OperationShape, operation_json
 from controlplane.api.pagination import ListQuery, page, page_of
 from controlplane.api.plan_shape import VerbPlanShape, verb_plan
-from controlplane.api.tenant_shape import HEALTH, TenantShape, readable_tenants, tenant, tenants
+from controlplane.api.tenant_shape import HEALTH, TenantShape, readable_tenants, tenant_json, tenants
 from controlplane.models import Scope
 from provisioning import lifecycle
 from provisioning.models import Release, Run
+from provisioning.workflows.plans import VerbPlan
 from provisioning.workflows.wishes import TenantWish
 from tenants.models import Tenant
 from tenants.states import TenantState, Tier
@@ -55,10 +63,6 @@ class OnboardRequest(Shape):
     )
 
 
-class OnboardQuery(Shape):
-    validate_only = QueryFlag(required=False, help_text="Check everything, do nothing, and answer with the plan.")
-
-
 @extend_schema_serializer(examples=[OpenApiExample("Another name", value={"name": "Acme AG"})])
 class ChangeTenantRequest(Shape):
     """What may be changed. Slug, tier and state are no fields to write: the verbs change them."""
@@ -67,6 +71,11 @@ class ChangeTenantRequest(Shape):
     plan = Text(required=False, max_length=48, help_text="The name of a plan. Moves nothing.")
     labels = Labels(required=False, help_text="All of them: what is left out is gone.")
     deletion_protection = Flag(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError("Name at least one field to change.", code="empty")
+        return attrs
 
 
 class TenantQuery(ListQuery):
@@ -96,6 +105,7 @@ FIELDS = {
     "external_ref": "external_ref__in",
     "created_after": "created_at__gt",
 }
+CHANGED = PolymorphicProxySerializer("ChangedOrPlan", {"tenant": TenantShape, "plan": VerbPlanShape}, "object")
 AcceptedShape = inline_serializer("Accepted", {"operation": OperationShape(), "tenant": TenantShape()})
 
 
@@ -114,7 +124,7 @@ class Tenants(Endpoint):
         scope=Scope.TENANTS_WRITE,
         name="onboard_tenant",
         summary="Onboard a tenant",
-        query=OnboardQuery,
+        query=PlanQuery,
         takes=OnboardRequest,
         keyed="required",
         answers={
@@ -125,13 +135,12 @@ class Tenants(Endpoint):
     )
     def post(self, request: Request) -> HttpResponse | Response:
         """Accepts a tenant and returns at once; the operation makes its database, role, bucket, key and domain."""
-        plan_only = self.asked.get("validate_only", False)
-        key = optional_key(request) if plan_only else required_key(request)
+        key = optional_key(request) if self.plan_only else required_key(request)
         asked = shaped(request, OnboardRequest)
         digest = asked.pop("plan_digest", None)
         given = {name: value for name, value in asked.items() if value is not None}
         wish = TenantWish(principal=caller(request).principal, **given)
-        if plan_only or key is None:
+        if key is None or self.plan_only:
             return Response(verb_plan(lifecycle.plan_onboard(wish=wish)))
 
         def onboard() -> Answer:
@@ -160,10 +169,11 @@ class OneTenant(Endpoint):
         scope=Scope.TENANTS_WRITE,
         name="change_tenant",
         summary="Change a tenant",
+        query=PlanQuery,
         takes=ChangeTenantRequest,
         keyed="accepted",
         parameters=(TENANT, IF_MATCH_REQUIRED, ETAG),
-        answers={200: (TenantShape, "The tenant as it is now.")},
+        answers={200: (CHANGED, "The tenant as it is now; with validate_only the plan, and nothing was done.")},
         problems=(
             Code.NOT_FOUND,
             Code.STATE_CONFLICT,
@@ -173,7 +183,7 @@ class OneTenant(Endpoint):
             Code.UNSUPPORTED_TARGET,
         ),
     )
-    def patch(self, request: Request, tenant: str) -> HttpResponse:
+    def patch(self, request: Request, tenant: str) -> HttpResponse | Response:
         """Only the fields that are sent change. Needs If-Match, so that nobody overwrites what they have not seen."""
         key, changes = optional_key(request), shaped(request, ChangeTenantRequest)
         row = found(Tenant.objects.all(), "ten", tenant)
@@ -185,19 +195,24 @@ class OneTenant(Endpoint):
             )
             return tenant_answer(changed)
 
+        if self.plan_only:
+            with transaction.atomic():
+                change()  # every check there is, and then nothing of it
+                transaction.set_rollback(True)
+            return Response(verb_plan(VerbPlan("tenant.change", row.slug, tuple(f"change {name}" for name in changes))))
         return once(request, key=key, do=change)
 
 
 def accepted(run: Run) -> Answer:
     """202: where the operation is, and the tenant as it is in this very transaction."""
-    body: dict[str, Any] = {"operation": operation(run)}
+    body: dict[str, Any] = {"operation": operation_json(run)}
     if run.tenant is not None:
-        body["tenant"] = tenant(run.tenant)
+        body["tenant"] = tenant_json(run.tenant)
     return Answer(202, body, {"Location": f"/api/v1/operations/{run.public_id}"}, run)
 
 
 def tenant_answer(row: Tenant) -> Answer:
-    body = tenant(row)
+    body = tenant_json(row)
     return Answer(200, body, {"ETag": etags.etag_of_version(body["version"])})
 
 

@@ -142,17 +142,40 @@ def test_a_change_of_plan_moves_nothing(billing: Caller) -> None:
     assert (changed["plan"], changed["placement"]["tier"]) == ("dedicated", "schema")
 
 
-@pytest.mark.parametrize("field", ["slug", "tier", "state", "region", "external_ref", "version"])
-def test_what_only_verbs_change_is_no_field_to_write(billing: Caller, field: str) -> None:
+def test_what_only_verbs_change_is_no_field_to_write(billing: Caller) -> None:
     acme = billing.post("tenants", ACME).json()["tenant"]["id"]
-    answer = billing.patch(f"tenants/{acme}", {field: "globex"}, If_Match="*")
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "UNKNOWN")
-
-
-def test_a_switch_must_be_a_boolean(billing: Caller) -> None:
-    acme = billing.post("tenants", ACME).json()["tenant"]["id"]
+    for field in ("slug", "tier", "state", "region", "external_ref", "version"):
+        answer = billing.patch(f"tenants/{acme}", {field: "globex"}, If_Match="*")
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "UNKNOWN"), field
     answer = billing.patch(f"tenants/{acme}", {"deletion_protection": "true"}, If_Match="*")
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "INVALID")
+
+
+def test_a_change_is_planned_with_every_check_and_without_an_effect(billing: Caller) -> None:
+    acme = billing.post("tenants", ACME).json()["tenant"]
+    path = f"tenants/{acme['id']}?validate_only=true"
+    plan = billing.patch(path, {"name": "Acme AG", "plan": "dedicated"}, If_Match="*").json()
+    assert (plan["verb"], plan["steps"]) == ("tenant.change", ["change name", "change plan"])
+    assert billing.patch(path, {"plan": "golden"}, If_Match="*").status_code == 422
+    assert billing.patch(path, {}, If_Match="*").json()["errors"][0]["code"] == "EMPTY"
+    assert billing.patch(path, {"name": "Acme AG"}, If_Match='"77"').status_code == 412
+    now = billing.get(f"tenants/{acme['id']}").json()
+    assert (now["name"], now["version"]) == (acme["name"], acme["version"])
+
+
+def test_a_retry_is_planned_and_bound_to_its_plan(billing: Caller) -> None:
+    acme = failed_acme(billing)
+    runs = Run.objects.count()
+    answer = billing.post(f"tenants/{acme}/retry?validate_only=true", {"reason": "again"}, key=None)
+    plan = answer.json()
+    assert (answer.status_code, plan["verb"], plan["blockers"]) == (200, "tenant.retry", [])
+    rotate = billing.post(f"tenants/{acme}/rotate-credentials?validate_only=true", {"reason": "leak"}, key=None).json()
+    assert [blocker["code"] for blocker in rotate["blockers"]] == ["STATE_CONFLICT"]
+    assert Run.objects.count() == runs
+    other = billing.post(f"tenants/{acme}/retry", {"reason": "again", "plan_digest": rotate["digest"]})
+    assert (other.status_code, other.json()["code"]) == (409, "PLAN_CHANGED")
+    same = billing.post(f"tenants/{acme}/retry", {"reason": "again", "plan_digest": plan["digest"]})
+    assert same.status_code == 202
 
 
 def test_a_failed_onboarding_stays_visible_and_is_retried_on_the_same_tenant(billing: Caller) -> None:
