@@ -198,7 +198,7 @@ SPECTACULAR_SETTINGS = {
     "ENFORCE_NON_BLANK_FIELDS": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
-        "ProblemCode": "controlplane.api.errors.CODES",
+        "ProblemCode": "controlplane.api.codes.CODES",
         "Health": "controlplane.api.tenant_shape.HEALTH",
         "Severity": "controlplane.api.plan_shape.SEVERITIES",
         "TierName": "tenants.states.Tier",

@@ -10,7 +10,8 @@ from django.http.request import MediaType
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from controlplane.api.errors import Code, Problem, flat, invalid
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem, flat, invalid
 
 MOST_BYTES = 64 * 1024
 DEEPEST = 16  # objects and lists within each other

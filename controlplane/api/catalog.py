@@ -12,8 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.api.bodies import Json
+from controlplane.api.codes import Code
 from controlplane.api.endpoint import Endpoint, serves
-from controlplane.api.errors import Code, Problem
+from controlplane.api.errors import Problem
 from controlplane.api.fields import PublicId, id_schema
 from controlplane.api.ids import found
 from controlplane.api.pagination import ListQuery, page, page_of

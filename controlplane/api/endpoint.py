@@ -16,7 +16,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.api.bodies import Shape, queried
-from controlplane.api.errors import Code, Problem
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem
 from controlplane.api.fields import QueryFlag
 from controlplane.api.limits import KeyLimit
 from controlplane.api.openapi import (

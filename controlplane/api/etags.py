@@ -7,7 +7,8 @@ from hashlib import sha256
 
 from rest_framework.request import Request
 
-from controlplane.api.errors import Code, Problem
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem
 
 ETAG = re.compile(r'(?P<weak>W/)?"(?P<tag>[^"]*)"')
 

@@ -7,7 +7,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
-from controlplane.api.errors import Code, Problem, answer
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem, answer
 
 API = "/api/"
 

@@ -26,7 +26,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from controlplane.api.bodies import body_of
-from controlplane.api.errors import Code, Problem
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem
 from controlplane.models import ApiKey
 from provisioning.models import IdempotencyKey, Run
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from django.db.models import Model, QuerySet
 
-from controlplane.api.errors import Code, Problem
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem
 
 NOUNS = {"ten": "tenant", "op": "operation", "rel": "release", "key": "API key"}
 ID = re.compile(r"([a-z]{2,3})_([0-9a-f]{32})")

@@ -11,7 +11,8 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from controlplane.api.errors import CODES, MEDIA_TYPE, Code
+from controlplane.api.codes import CODES, Code
+from controlplane.api.errors import MEDIA_TYPE
 
 HEADER: Literal["header"] = "header"
 UUID_SCHEMA = {"type": "string", "format": "uuid"}

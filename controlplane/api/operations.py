@@ -18,8 +18,8 @@ from rest_framework.response import Response
 
 from controlplane.admin import run_plans
 from controlplane.api.bodies import NoBodyRequest, Shape, shaped
+from controlplane.api.codes import Code
 from controlplane.api.endpoint import Endpoint, PlanQuery, serves, who
-from controlplane.api.errors import Code
 from controlplane.api.etags import etag_of_body, unchanged
 from controlplane.api.fields import IdOf, QueryFlag, id_schema
 from controlplane.api.idempotency import Answer, once, optional_key

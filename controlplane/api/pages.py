@@ -13,7 +13,8 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.views import SpectacularSwaggerView
 
-from controlplane.api.errors import Code, Problem, answer
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem, answer
 
 
 def to_read(page: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

@@ -19,7 +19,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from controlplane.api.bodies import Json, Shape
-from controlplane.api.errors import Code, Problem
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem
 
 PAGE, LARGEST_PAGE = 50, 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

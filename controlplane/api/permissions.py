@@ -10,7 +10,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from controlplane.api.errors import Code, Problem
+from controlplane.api.codes import Code
+from controlplane.api.errors import Problem
 from controlplane.api.limits import FAILED_AUTHENTICATIONS, count, seconds_left
 from controlplane.keys import key_of
 from controlplane.models import ApiKey

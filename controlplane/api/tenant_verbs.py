@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from controlplane.admin.tenant_plans import plan_retry, plan_rotate
 from controlplane.api import etags
 from controlplane.api.bodies import Json, NoBodyRequest, Shape, shaped
+from controlplane.api.codes import Code
 from controlplane.api.credentials_shape import CredentialsShape
 from controlplane.api.endpoint import Endpoint, PlanQuery, request_id, serves, who
-from controlplane.api.errors import Code
 from controlplane.api.fields import Text
 from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found

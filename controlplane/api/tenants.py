@@ -20,8 +20,8 @@ from rest_framework.response import Response
 
 from controlplane.api import etags
 from controlplane.api.bodies import Shape, shaped
+from controlplane.api.codes import Code
 from controlplane.api.endpoint import Endpoint, PlanQuery, caller, request_id, serves, who
-from controlplane.api.errors import Code
 from controlplane.api.fields import Flag, Labels, QueryFlag, Slug, Text, id_schema
 from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found

@@ -6,7 +6,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 
-from controlplane.api.errors import Code
+from controlplane.api.codes import Code
 from tests.controlplane.api.conftest import Caller
 
 DOCUMENT = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"

@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from controlplane.api.errors import Code
+from controlplane.api.codes import Code
 from tests.controlplane.api.conftest import ACME, Caller
 
 PROBLEM = {
