@@ -18,6 +18,11 @@ TENANT_TABLE_RIGHTS = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
 TENANT_SEQUENCE_RIGHTS = sql.SQL("USAGE, SELECT")
 
 
+# GRANT and REVOKE on one database from two transactions at once end in "tuple concurrently updated" (tried: six roles
+# side by side), since they rewrite the same row of pg_database. Whoever is about to takes this lock until its commit.
+ONE_GRANT_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('tenure: grants on databases', 0))"
+
+
 def prepare_database() -> sql.Composed:
     """What each database that holds tenants needs, once: nothing for PUBLIC, the fence table, the verifier's eyes.
 
@@ -57,6 +62,10 @@ def grant_schema(schema: str, role: str) -> sql.Composed:
         tables=TENANT_TABLE_RIGHTS,
         sequences=TENANT_SEQUENCE_RIGHTS,
     )
+
+
+def grant_connect(database: str, role: str) -> sql.Composed:
+    return sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(role))
 
 
 def create_database(name: str, *, template: str) -> sql.Composed:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from provisioning.databases import ddl, space
 from provisioning.databases.fencing import fenced_without_transaction
-from provisioning.databases.layout import ensure
+from provisioning.databases.layout import template_of
 from provisioning.databases.releases import release_named, release_of
 from provisioning.databases.servers import HALF_DROPPED, Connection, connect, is_open, run, server_errors
 from provisioning.models import Claim, Handle
@@ -19,8 +19,11 @@ class DedicatedTier:
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         cluster = Cluster.objects.get(name=handle["cluster"])
-        name, template = handle["database"], ensure(release_named(handle["release"]), cluster)
-        with fenced_without_transaction(tenant, claim, cluster) as connection:
+        name, release = handle["database"], release_named(handle["release"])
+        with (
+            template_of(release, cluster) as template,
+            fenced_without_transaction(tenant, claim, cluster) as connection,
+        ):
             state = _connection_limit(connection, name)
             if state == HALF_DROPPED:
                 run(connection, ddl.drop_database(name))

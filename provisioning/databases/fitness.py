@@ -49,6 +49,7 @@ def prepare_cluster(cluster: Cluster) -> None:
         _role(connection, ddl.OWNER, "NOLOGIN", "INHERIT TRUE, SET TRUE")
         _role(connection, ddl.VERIFIER, "NOLOGIN BYPASSRLS", "INHERIT FALSE, SET TRUE")
         ((database,),) = run(connection, "SELECT current_database()")
+        run(connection, ddl.ONE_GRANT_AT_A_TIME)
         run(connection, ddl.close_database(database))
         run(connection, _allow_schemas(database))
         run(connection, ddl.prepare_database())

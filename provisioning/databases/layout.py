@@ -1,7 +1,7 @@
 """Lay a release out on a cluster: a template database, so that the database tier is one file copy."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 from django.db.models.functions import Now
@@ -10,7 +10,14 @@ from psycopg import sql
 from provisioning.databases import ddl
 from provisioning.databases.fingerprint import difference, fingerprint, shape
 from provisioning.databases.replay import replay
-from provisioning.databases.servers import Connection, connect, run, server_errors
+from provisioning.databases.servers import (
+    Connection,
+    ServerRefused,
+    ServerUnavailable,
+    connect,
+    run,
+    server_errors,
+)
 from provisioning.errors import Permanent, Transient
 from provisioning.models import ClusterRelease, Release
 from tenants.models import Cluster
@@ -20,6 +27,12 @@ class BeingLaidOut(Transient):
     """Another process is laying this release out on the same cluster."""
 
     code = "RELEASE_BEING_LAID_OUT"
+
+
+class TemplateGone(Transient):
+    """The release's template database is no longer on the cluster. It is made again before the next try."""
+
+    code = "TEMPLATE_GONE"
 
 
 class CopyDiffers(Permanent):
@@ -39,6 +52,18 @@ def ensure(release: Release, cluster: Cluster) -> str:
     return template_name(release) if ready.exists() else lay_out(release, cluster)
 
 
+@contextmanager
+def template_of(release: Release, cluster: Cluster) -> Iterator[str]:
+    """The name to copy from, inside. Raises TemplateGone when the server does not know it: a restored cluster, say."""
+    try:
+        yield ensure(release, cluster)
+    except (ServerUnavailable, ServerRefused) as error:
+        if error.metadata["sqlstate"] != psycopg.errors.InvalidCatalogName.sqlstate:
+            raise
+        ClusterRelease.objects.filter(release=release, cluster=cluster).update(ready_at=None)
+        raise TemplateGone from error
+
+
 def lay_out(release: Release, cluster: Cluster) -> str:
     """Make the template database, check its shape, and say so in a ClusterRelease. Safe to run again and after a kill.
 
@@ -49,9 +74,12 @@ def lay_out(release: Release, cluster: Cluster) -> str:
         if not _is_template(connection, name):
             run(connection, ddl.drop_database(name))  # what a killed layout left
             _create_empty(connection, name)
-            with connect(cluster, database=name) as inside:
-                _fill(inside, release)
-            run(connection, ddl.seal_template(name))
+            with ExitStack() as undo:
+                undo.callback(run, connection, ddl.drop_database(name))
+                with connect(cluster, database=name) as inside:
+                    _fill(inside, release)
+                run(connection, ddl.seal_template(name))
+                undo.pop_all()
     ClusterRelease.objects.update_or_create(
         release=release, cluster=cluster, defaults={"template": name, "ready_at": Now()}
     )

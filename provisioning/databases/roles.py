@@ -54,6 +54,8 @@ class LoginRole:
             run(connection, _as_it_should_be(connection, handle, kept.open()))
             if handle["database"] == cluster.database:
                 run(connection, ddl.grant_schema(handle["schema"], handle["role"]))
+            run(connection, ddl.ONE_GRANT_AT_A_TIME)
+            run(connection, ddl.grant_connect(handle["database"], handle["role"]))
         if handle["database"] != cluster.database:
             # A transaction reaches one database: the role is committed there before it can be granted anything here.
             with fenced(tenant, claim, cluster, database=handle["database"]) as inside:
@@ -113,6 +115,7 @@ class LoginRole:
         if there:
             with fenced(tenant, claim, cluster) as connection:
                 run(connection, _END_SESSIONS, role)
+                run(connection, ddl.ONE_GRANT_AT_A_TIME)
                 run(connection, ddl.disown(role))
                 run(connection, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
         Secret.objects.filter(tenant_id=tenant.tenant_id, kind=self.kind).delete()
@@ -150,7 +153,6 @@ def _as_it_should_be(connection: Connection, handle: Handle, password: str) -> s
                 sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), sql.Literal(value))
                 for name, value in settings.items()
             ),
-            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(handle["database"]), role),
         ]
     )
 

@@ -69,11 +69,12 @@ def server_errors(subject: str) -> Iterator[None]:
     """Turn what psycopg raises inside into ServerUnavailable or ServerRefused. `subject` names the cluster or tenant.
 
     OperationalError holds everything that may pass: lost connections, restarts, lock timeouts, deadlocks, full disks,
-    too many connections (PostgreSQL 18, "Appendix A. PostgreSQL Error Codes"). Details are left out: they quote rows.
+    too many connections; InternalError what two sessions changed at the same moment (PostgreSQL 18, "Appendix A.
+    PostgreSQL Error Codes"). Details are left out: they quote rows.
     """
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
         raise ServerUnavailable(f"{subject}: {_message(error)}", sqlstate=error.sqlstate or "") from error
     except psycopg.Error as error:
         raise ServerRefused(f"{subject}: {_message(error)}", sqlstate=error.sqlstate or "") from error

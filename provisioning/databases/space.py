@@ -54,6 +54,12 @@ _UNREACHABLE = """
         ELSE false END
     ORDER BY relname
 """
+_UNSEEN = """
+    SELECT relname::text FROM pg_class
+    WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p') AND NOT (
+        has_schema_privilege(%(verifier)s, relnamespace, 'USAGE') AND has_table_privilege(%(verifier)s, oid, 'SELECT'))
+    ORDER BY relname
+"""
 _TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' ORDER BY 1"
 _REFERENCES = """
     SELECT c.relname::text, r.relname::text FROM pg_constraint k
@@ -93,16 +99,17 @@ def faults(connection: Connection, schema: str, *, role: str, release: Release) 
         yield _finding(
             "WRONG_OWNER", schema, f"The {what} belongs to {who}.", f"ALTER … OWNER TO {ddl.OWNER}.", Severity.CRITICAL
         )
-    there = bool(run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", role))
     for what, who, right in connection.execute(_GRANTED, names).fetchall():
         if who != role or right not in _ALLOWED:
             message = f"{who} has {right} on the {what}."
             yield _finding("WRONG_GRANT", schema, message, f"REVOKE {right} … FROM {who}.", Severity.CRITICAL)
-    if there and (out_of_reach := connection.execute(_UNREACHABLE, names).fetchall()):
-        tables = ", ".join(str(name) for (name,) in out_of_reach[:SAID])
-        yield _finding(
-            "GRANT_MISSING", schema, f"{role} cannot use {tables}.", "Retry the operation that makes the role."
-        )
+    needed = {ddl.VERIFIER: _UNSEEN}
+    if run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
+        needed[role] = _UNREACHABLE
+    for who, query in needed.items():
+        if out_of_reach := [str(name) for (name,) in connection.execute(query, names).fetchall()]:
+            message = f"{who} cannot use {', '.join(out_of_reach[:SAID])}."
+            yield _finding("GRANT_MISSING", schema, message, "Retry the operation that makes the tenant's role.")
 
 
 def count(connection: Connection, schema: str) -> int:

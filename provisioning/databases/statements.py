@@ -1,10 +1,10 @@
 """Which statements change shape and which change rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-import sqlparse
-from sqlparse.sql import Statement
+from sqlparse import tokens
+from sqlparse.engine import FilterStack
 
 
 class Kind(StrEnum):
@@ -15,27 +15,22 @@ class Kind(StrEnum):
     MIXED = "mixed"
 
 
-# First words. A DO block or a function called by SELECT may do either; data is the careful reading of both.
-_DATA = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "SELECT", "CALL", "DO", "VALUES"})
+# A DO block, or a function called by SELECT, may do either; data is the careful reading of both. WITH introduces rows.
+_DATA = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "SELECT", "WITH", "VALUES", "CALL", "DO"})
 
 
 def kind_of(statements: Iterable[str]) -> Kind:
     """The kind of all statements together; each text may hold several. Nothing at all counts as schema."""
-    kinds = {
-        Kind.DATA if _first_word(part) in _DATA else Kind.SCHEMA
-        for text in statements
-        for part in sqlparse.parse(text)
-        if _first_word(part)
-    }
-    if len(kinds) == len((Kind.SCHEMA, Kind.DATA)):
+    kinds = {Kind.DATA if word in _DATA else Kind.SCHEMA for text in statements for word in _first_words(text)}
+    if kinds == {Kind.SCHEMA, Kind.DATA}:
         return Kind.MIXED
     return kinds.pop() if kinds else Kind.SCHEMA
 
 
-def _first_word(statement: Statement) -> str:
-    """INSERT for `WITH … INSERT`, too; empty for a lone comment or semicolon."""
-    word = str(statement.get_type()).upper()  # type: ignore[no-untyped-call]  # sqlparse types little
-    if word != "UNKNOWN":
-        return word
-    first = statement.token_first(skip_ws=True, skip_cm=True)  # type: ignore[no-untyped-call]
-    return "" if first is None or first.value == ";" else str(first.value).split()[0].upper()
+def _first_words(text: str) -> Iterator[str]:
+    """Of each statement in the text. Statements are split but not grouped: grouping has a limit on their length."""
+    for statement in FilterStack().run(text):  # type: ignore[no-untyped-call]  # sqlparse types little
+        for token in statement.flatten():
+            if not (token.is_whitespace or token.ttype in tokens.Comment or token.value in {";", "("}):
+                yield str(token.value).split()[0].upper()
+                break

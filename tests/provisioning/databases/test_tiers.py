@@ -1,12 +1,18 @@
 """The contract of every tier: what is made, what is found wrong with it, and that it goes again."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
 import psycopg
 import pytest
+from django.db import connections
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from provisioning.databases import tiers
 from provisioning.databases.ddl import OWNER
+from provisioning.databases.layout import TemplateGone, template_name
 from provisioning.databases.releases import current_release, release_named
 from provisioning.databases.roles import log_in
 from provisioning.databases.servers import ServerUnavailable, connect
@@ -17,6 +23,7 @@ from tenants.states import Tier
 from tests.provisioning.databases.conftest import MakeTenant
 from tests.provisioning.databases.making import Made, make_tenant, new_claim
 
+T = TypeVar("T")
 every_tier = pytest.mark.parametrize("tier", Tier)
 
 
@@ -83,6 +90,7 @@ FAULTS = {
     "a table for everybody": ("GRANT SELECT ON {schema}.projects_project TO PUBLIC", "WRONG_GRANT"),
     "a right too many": ("GRANT TRUNCATE ON {schema}.projects_project TO {role}", "WRONG_GRANT"),
     "a right too few": ("REVOKE DELETE ON {schema}.projects_project FROM {role}", "GRANT_MISSING"),
+    "a table hidden from the verifier": ("REVOKE SELECT ON {schema}.auth_user FROM tenure_verifier", "GRANT_MISSING"),
     "a schema to build in": ("GRANT CREATE ON SCHEMA {schema} TO {role}", "WRONG_GRANT"),
 }
 
@@ -207,6 +215,17 @@ def test_a_database_whose_dropping_was_interrupted_is_made_anew(
     assert acme.findings() == []
 
 
+def test_a_template_that_was_removed_is_made_again(tenant: MakeTenant, superuser: psycopg.Connection) -> None:
+    release = current_release()
+    assert release is not None
+    template = sql.Identifier(template_name(release))
+    superuser.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(template))
+    superuser.execute(sql.SQL("DROP DATABASE {}").format(template))
+    with pytest.raises(TemplateGone):
+        tenant("acme", Tier.DATABASE)
+    assert tenant("globex", Tier.DATABASE).findings() == []
+
+
 @every_tier
 def test_a_new_password_replaces_the_old_and_spares_open_sessions(tier: Tier, tenant: MakeTenant) -> None:
     acme = tenant("acme", tier)
@@ -247,3 +266,25 @@ def test_names_come_from_the_id_and_never_from_the_slug(house: None, superuser: 
 def test_a_release_is_read_from_the_control_database_once(house: None, django_assert_num_queries: object) -> None:
     name = current_release().name  # type: ignore[union-attr]
     assert release_named(name) is release_named(name)
+
+
+@every_tier
+def test_many_are_made_and_removed_at_once(tier: Tier, house: None) -> None:
+    """Grants on one database, and copies of one template, meet in the server's own catalog."""
+    several = [make_tenant(f"tenant-{number}", tier) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(closing(Made.provision), several))
+        assert list(pool.map(closing(Made.findings), several)) == [[]] * 6
+        list(pool.map(closing(Made.remove), several))
+
+
+def closing(act: Callable[[Made], T]) -> Callable[[Made], T]:
+    """The act, with the thread's own control connections closed after it."""
+
+    def acted(made: Made) -> T:
+        try:
+            return act(made)
+        finally:
+            connections.close_all()
+
+    return acted
