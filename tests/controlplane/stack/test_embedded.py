@@ -1,7 +1,6 @@
 """The three servers over a data folder of their own: what they keep, whom they let in, and how they end."""
 
 import json
-import os
 import shutil
 import signal
 import stat
@@ -101,10 +100,17 @@ def test_a_lock_file_that_names_somebody_elses_process_is_no_obstacle(folder: Pa
         note(stack, "kept")
         lock = (folder / "postgres" / "postmaster.pid").read_text().splitlines()
         stack.end("postgres", by=signal.SIGQUIT)
-        # As after a restart of a container: the number belongs to another program, here to this test.
-        (folder / "postgres" / "postmaster.pid").write_text("\n".join((str(os.getpid()), *lock[1:])))
-    with start(folder, durable=False) as stack:
-        assert notes(stack) == ["kept"]
+        # As after a restart of a container: the number belongs to another program, which PostgreSQL's user may signal.
+        user = stack.programs["postgres"].user
+        neighbour = subprocess.Popen(("/bin/sleep", "600"), user=user, group=user)
+        try:
+            (folder / "postgres" / "postmaster.pid").write_text("\n".join((str(neighbour.pid), *lock[1:])))
+            stack.begin("postgres")
+            assert notes(stack) == ["kept"]
+            assert neighbour.poll() is None
+        finally:
+            neighbour.kill()
+            neighbour.wait()
 
 
 def test_an_interrupted_first_start_leaves_nothing_half_made(folder: Path) -> None:
