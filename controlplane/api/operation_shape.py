@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from tenants.placement import public_id
 
 TYPES = {f"tenant.{name.replace(' ', '_')}": name for name, _version in WORKFLOWS}
 NAMES = {workflow: type_ for type_, workflow in TYPES.items()}
+KEY_ACTOR, USER_ACTOR = re.compile(r"api_key:[0-9a-f-]{32,36}"), re.compile(r"user:[0-9]{1,18}")
 
 
 class StepShape(serializers.ModelSerializer[RunStep]):
@@ -252,15 +254,14 @@ def blocks_of(queued: Sequence[Run]) -> dict[UUID, Json]:
 
 def names_of(actors: set[str]) -> dict[str, str]:
     """What people call the actors `kind:id`; those without a name of their own are left out."""
-    of_kind: dict[str, dict[str, str]] = {"api_key": {}, "user": {}}
-    for actor in actors:
-        kind, _, identity = actor.partition(":")
-        of_kind.setdefault(kind, {})[identity] = actor
-    keys = ApiKey.objects.filter(pk__in=of_kind["api_key"]).values_list("pk", "name")
-    users = get_user_model().objects.filter(pk__in=of_kind["user"])
-    return {of_kind["api_key"][str(pk)]: name for pk, name in keys} | {
-        of_kind["user"][str(user.pk)]: user.get_username() for user in users
-    }
+    known: dict[str, str] = {}
+    keys = {UUID(actor[8:]): actor for actor in actors if KEY_ACTOR.fullmatch(actor)}
+    users = {int(actor[5:]): actor for actor in actors if USER_ACTOR.fullmatch(actor)}
+    if keys:
+        known |= {keys[pk]: name for pk, name in ApiKey.objects.filter(pk__in=keys).values_list("pk", "name")}
+    if users:
+        known |= {users[user.pk]: user.get_username() for user in get_user_model().objects.filter(pk__in=users)}
+    return known
 
 
 def _steps(run: Run) -> list[RunStep]:
