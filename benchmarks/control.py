@@ -72,4 +72,5 @@ def onboard(prefix: str, count: int = 1, plan: str = "standard") -> list[object]
         if {"failed", "parked", "cancelled"} & set(states):
             break
         time.sleep(0.01)
-    raise RuntimeError("Not every tenant became active: see the operations' errors.")
+    ended = Run.objects.filter(pk__in=runs).exclude(state="succeeded").values_list("state", "step", "error")
+    raise RuntimeError(f"Not every tenant became active: {list(ended[:3])}")

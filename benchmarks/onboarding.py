@@ -34,6 +34,7 @@ def main() -> None:
         def measured(what: str, module: str, *words: str, **variables: str) -> dict[str, list[float]]:
             bar.set_description(what)
             figures = run(stack, module, *words, **variables)
+            tqdm.write(f"{what}: {figures}", file=sys.stderr)
             bar.update()
             return figures
 
