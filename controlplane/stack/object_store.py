@@ -58,12 +58,26 @@ def object_store(folder: Path, ports: Ports, credentials: Credentials) -> Progra
         stop_with=signal.SIGTERM,
         grace_s=5,  # SIGTERM did not end every one in trials; it starts over its data after SIGKILL
         orphaned_with=signal.SIGKILL,
+        prepare=lambda: _remove_sockets(ports),
+        tidy=lambda: _remove_sockets(ports),
         ready=lambda: _is_ready(ports.s3),
         explain={
             "no space left on device": "The disk is full. Free some space and start again.",
             "address already in use": "Another program took one of its ports. Set TENURE_PORT to another base.",
         },
     )
+
+
+def _remove_sockets(ports: Ports) -> None:
+    """Weed would wait half a minute for parts that cannot listen where an earlier one left its socket."""
+    for path in ports.weed_sockets:
+        try:
+            path.unlink(missing_ok=True)
+        except PermissionError as error:
+            raise StackError(
+                f"{path}, which another user's object store left, is in the way. Remove it, or set TENURE_PORT to "
+                "another base."
+            ) from error
 
 
 def _binary() -> Path:

@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import os
 import random
 import socket
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 from controlplane.stack.errors import StackError
 
@@ -13,6 +15,7 @@ HOST = "127.0.0.1"
 DEFAULT_BASE = 8000
 # weed's own worker looks for its admin server's gRPC port here, whatever -admin.port.grpc says.
 WEED_GRPC_OFFSET = 10_000
+WEED_SOCKET_FOLDER = Path("/tmp")  # noqa: S108
 # Below 32768, where Linux begins to take the ports of outgoing connections: one of those could hold ours.
 FREE_BASES = range(11_000, 20_000, 20)
 
@@ -58,6 +61,11 @@ class Ports:
         }
 
     @property
+    def weed_sockets(self) -> list[Path]:
+        """Sockets by which weed's parts reach each other, at a place that it does not let us choose. It leaves them."""
+        return [path for port in self.weed.values() for path in WEED_SOCKET_FOLDER.glob(f"seaweedfs-*-{port}.sock")]
+
+    @property
     def named(self) -> dict[str, tuple[int, ...]]:
         """The ports of each part, by the part's name."""
         return {
@@ -78,6 +86,11 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def may_remove(files: list[Path]) -> bool:
+    """Whether all these files are ours to remove: in a shared folder others' are not."""
+    return os.geteuid() == 0 or all(path.stat().st_uid == os.geteuid() for path in files)
 
 
 def answers(port: int) -> bool:
@@ -121,7 +134,7 @@ def free_ports() -> Ports:
     """Ports that nobody uses now, at a random base, so that stacks started at the same moment seldom meet."""
     for base in random.sample(FREE_BASES, len(FREE_BASES)):
         ports = Ports(base)
-        if all(is_free(port) for part in ports.named.values() for port in part):
+        if all(is_free(port) for part in ports.named.values() for port in part) and may_remove(ports.weed_sockets):
             return ports
     raise StackError(
         f"No {FREE_BASES.step} neighbouring ports are free between {FREE_BASES.start} and {FREE_BASES.stop}."

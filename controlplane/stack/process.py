@@ -22,7 +22,7 @@ def always_ready() -> bool:
     return True
 
 
-def nothing_to_prepare() -> None:
+def nothing_to_do() -> None:
     return
 
 
@@ -39,7 +39,8 @@ class Program:
     grace_s: float = 10.0
     # Sent by the kernel when the starting process dies, however it dies, so that no server outlives its supervisor.
     orphaned_with: signal.Signals = signal.SIGKILL
-    prepare: Callable[[], None] = nothing_to_prepare  # before every start, also after a crash
+    prepare: Callable[[], None] = nothing_to_do  # before every start, also after a crash
+    tidy: Callable[[], None] = nothing_to_do  # after every end
     ready: Callable[[], bool] = always_ready
     ready_within_s: float = 30.0
     # Turns the program's last words into a message with a cure, where the program's own are not enough.
@@ -89,6 +90,7 @@ class Child:
         """Kill the whole process group: a leader that died alone may have left workers behind."""
         end_group(self.pid)
         self.process.wait()
+        self.program.tidy()
 
     def stop(self, signal_number: signal.Signals | None = None) -> None:
         self.ask_to_end(signal_number)

@@ -57,6 +57,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose servers a test may kill."""
+    with start(tmp_path_factory.mktemp("own") / "data", durable=False) as own:
+        yield own
+    shutil.rmtree(own.folder, ignore_errors=True)
+
+
 def test_a_second_start_keeps_rows_and_objects_and_passwords_at_other_ports(folder: Path) -> None:
     with start(folder) as first:
         note(first, "kept")
@@ -95,22 +103,22 @@ def test_servers_die_with_a_killed_parent_and_the_next_start_heals(folder: Path)
         assert notes(stack) == ["healed"]
 
 
-def test_a_lock_file_that_names_somebody_elses_process_is_no_obstacle(folder: Path) -> None:
-    with start(folder, durable=False) as stack:
-        note(stack, "kept")
-        lock = (folder / "postgres" / "postmaster.pid").read_text().splitlines()
-        stack.end("postgres", by=signal.SIGQUIT)
-        # As after a restart of a container: the number belongs to another program, which PostgreSQL's user may signal.
-        user = stack.programs["postgres"].user
-        neighbour = subprocess.Popen(("/bin/sleep", "600"), user=user, group=user)
-        try:
-            (folder / "postgres" / "postmaster.pid").write_text("\n".join((str(neighbour.pid), *lock[1:])))
-            stack.begin("postgres")
-            assert notes(stack) == ["kept"]
-            assert neighbour.poll() is None
-        finally:
-            neighbour.kill()
-            neighbour.wait()
+def test_a_lock_file_that_names_somebody_elses_process_is_no_obstacle(own: Stack) -> None:
+    note(own, "kept")
+    lock_file = own.folder / "postgres" / "postmaster.pid"
+    lock = lock_file.read_text().splitlines()
+    own.end("postgres", by=signal.SIGQUIT)
+    # As after a restart of a container: the number belongs to another program, which PostgreSQL's user may signal.
+    user = own.programs["postgres"].user
+    neighbour = subprocess.Popen(("/bin/sleep", "600"), user=user, group=user)
+    try:
+        lock_file.write_text("\n".join((str(neighbour.pid), *lock[1:])))
+        own.begin("postgres")
+        assert "kept" in notes(own)
+        assert neighbour.poll() is None
+    finally:
+        neighbour.kill()
+        neighbour.wait()
 
 
 def test_an_interrupted_first_start_leaves_nothing_half_made(folder: Path) -> None:
@@ -222,10 +230,17 @@ def test_valkey_keeps_messages_when_memory_is_short_and_drops_cached_values(stac
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey", "object-store"])
-def test_a_killed_server_is_started_again_over_its_data(folder: Path, name: str) -> None:
-    with start(folder, durable=False) as own:
-        note(own, "before")
-        own.restart(name, by=signal.SIGKILL)
-        assert notes(own) == ["before"]
-        assert answers(own.ports.valkey)
-        assert client(own).list_buckets()["Buckets"] == []
+def test_a_killed_server_is_started_again_over_its_data(own: Stack, name: str) -> None:
+    note(own, name)
+    own.restart(name, by=signal.SIGKILL)
+    assert name in notes(own)
+    assert answers(own.ports.valkey)
+    assert client(own).list_buckets()["Buckets"] == []
+
+
+def test_the_object_store_leaves_no_sockets_behind(own: Stack) -> None:
+    """Weed itself removes none, and an old one would be in the way of the next."""
+    assert own.ports.weed_sockets
+    own.end("object-store", by=signal.SIGKILL)
+    assert own.ports.weed_sockets == []
+    own.begin("object-store")
