@@ -68,8 +68,9 @@ def test_a_worker_frozen_past_its_lease_writes_nothing(
 
 def test_a_body_longer_than_the_lease_keeps_it(begin: Begin, site: Path, workers: Workers) -> None:
     run = begin(trouble={"foundation": "work until lights"})
-    worker, rival = workers.fork(lease_s=LEASE_S), workers.fork(lease_s=LEASE_S, forever=True)
+    worker = workers.fork(lease_s=LEASE_S)
     wait_for(lambda: calls(site)["foundation"] == 1)
+    rival = workers.fork(lease_s=LEASE_S, forever=True)
     run.refresh_from_db()
     first_lease = run.lease_until
     assert first_lease is not None
