@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -39,25 +39,36 @@ class Live:
 @contextmanager
 def served(stack: Stack, key: str) -> Iterator[Live]:
     """Both processes, until the block is left. `key` is the application's, of the API."""
-    ports = free_ports()
-    application = {
+    web, folder = free_ports().web, stack.folder / "logs"
+    control_plane = _gunicorn("controlplane.wsgi", web, {**os.environ, **stack.environment})
+    with _running(control_plane, folder), application(stack, key, api=f"http://{HOST}:{web}") as port:
+        yield Live(web, port, folder)
+
+
+@contextmanager
+def application(stack: Stack, key: str, *, api: str) -> Iterator[int]:
+    """The example site alone, on the port that is yielded; `api` is the control plane's address."""
+    port = free_ports().application
+    environment = {
         "PATH": os.environ["PATH"],
         "DIRECTORY_URL": stack.environment["DIRECTORY_URL"],
         "APPLICATION_SECRET_KEY": "of the application alone",
-        "TENURE_API_URL": f"http://{HOST}:{ports.web}",
+        "TENURE_API_URL": api,
         "TENURE_API_KEY": key,
-        "TENANT_URL": f"http://{{slug}}.localhost:{ports.application}/",
+        "TENANT_URL": f"http://{{slug}}.localhost:{port}/",
     }
-    folder = stack.folder / "logs"
-    with ExitStack() as running:
-        for name, port, environment in (
-            ("controlplane.wsgi", ports.web, {**os.environ, **stack.environment}),
-            ("examples.site.wsgi", ports.application, application),
-        ):
-            child = start(_gunicorn(name, port, environment), output=folder / f"{name}.log")
-            running.callback(child.stop)
-            child.wait_until_ready()
-        yield Live(ports.web, ports.application, folder)
+    with _running(_gunicorn("examples.site.wsgi", port, environment), stack.folder / "logs"):
+        yield port
+
+
+@contextmanager
+def _running(program: Program, folder: Path) -> Iterator[None]:
+    child = start(program, output=folder / f"{program.name}.log")
+    try:
+        child.wait_until_ready()
+        yield
+    finally:
+        child.stop()
 
 
 def _gunicorn(name: str, port: int, environment: Mapping[str, str]) -> Program:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from django.core.files.storage import default_storage
+
 from controlplane.keys import make_key
 from controlplane.models import Scope
 from controlplane.stack.embedded import Stack
@@ -40,3 +42,13 @@ def wipe(pair: Pair) -> None:
             for model in (Document, Project, Member):
                 model.objects.all().delete()
             Tag.objects.exclude(pk__lte=4).delete()
+            remove_files("")
+
+
+def remove_files(folder: str) -> None:
+    """Of the open scope, below `folder`, which is empty or ends with a slash."""
+    folders, files = default_storage.listdir(folder)
+    for name in files:
+        default_storage.delete(f"{folder}{name}")
+    for name in folders:
+        remove_files(f"{folder}{name}/")

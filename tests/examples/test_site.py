@@ -1,14 +1,16 @@
 """The example application as a visitor meets it, served by a process with an application's rights only."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from django.db.models import F
 
+from controlplane.stack.embedded import Stack
 from tenants.models import Domain, Tenant
 from tenants.states import TenantState, Tier
 from tests.fleet import accepted, driven
-from tests.live import Live, Visitor
+from tests.live import Live, Visitor, application
 from tests.pair import Pair
 
 
@@ -193,3 +195,12 @@ def test_a_failed_tenant_has_lost_its_domain_and_is_still_told_apart(changing_pa
 def test_an_active_tenant_without_the_domain_is_not_served_there(changing_pair: Pair, live: Live) -> None:
     Domain.objects.filter(domain="acme.localhost").delete()
     assert visitor(live, "acme").get().status == 404
+
+
+@pytest.mark.parametrize("trouble", ["control plane away", "key refused"])
+def test_without_credentials_the_page_asks_for_patience(pair: Pair, live: Live, stack: Stack, trouble: str) -> None:
+    api = f"http://127.0.0.1:{1 if trouble == 'control plane away' else live.web}"
+    with application(stack, "tnr_refused", api=api) as port:
+        page = Visitor(replace(live, application=port), "acme.localhost").get()
+    assert (page.status, "Not available right now" in page.text, page.headers["Retry-After"]) == (503, True, "5")
+    assert "tnr_refused" not in page.text + live.last_words()

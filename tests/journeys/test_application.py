@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.live import Live
@@ -85,3 +87,18 @@ def test_no_page_is_wider_than_a_phone(live: Live, visitor: BrowserContext) -> N
     for address in (page.url, live.url("acme"), f"http://localhost:{live.application}/"):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_usable_by_everybody(live: Live, browser: Browser, scheme: Literal["light", "dark"]) -> None:
+    """axe-core's rules, WCAG 2.2 A and AA, contrast among them."""
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto(live.url("acme"))
+    add_project(page, "Rocket")
+    found = []
+    for address in (page.url, live.url("acme"), live.url("nobody"), f"http://localhost:{live.application}/"):
+        page.goto(address)
+        found += [(address, problem["id"]) for problem in Axe().run(page).response["violations"]]
+    assert found == []
+    context.close()
