@@ -51,7 +51,7 @@ class TierFilter(admin.SimpleListFilter):
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
         return [("schema", "schema"), ("database", "database"), ("none", "no place")]
 
-    def queryset(self, _request: HttpRequest, tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
+    def queryset(self, _request: HttpRequest, tenants: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "none":
             return tenants.filter(placed_tier=None)
         return tenants.filter(placed_tier=self.value()) if self.value() else tenants
@@ -69,7 +69,7 @@ class ClusterFilter(admin.SimpleListFilter):
     def has_output(self) -> bool:
         return bool(self.lookup_choices)
 
-    def queryset(self, _request: HttpRequest, tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
+    def queryset(self, _request: HttpRequest, tenants: QuerySet[Any]) -> QuerySet[Any]:
         return tenants.filter(placed_cluster=self.value()) if self.value() else tenants
 
 

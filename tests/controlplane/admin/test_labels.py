@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tenants.findings import Severity
 from tenants.models import Cluster
 from tenants.states import TenantState
 
-CHOICES = {
+CHOICES: dict[str, Iterable[str]] = {
     "tenant": TenantState,
     "run": RunState,
     "step": StepState,

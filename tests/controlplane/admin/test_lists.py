@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from controlplane.keys import make_key
 from provisioning.models import Release, Run
 from tenants.models import Cluster, Plan, Tenant
-from tests.controlplane.admin import standing
+from tests import standing
 from tests.fleet import BILLING, accepted
 
 TENANTS, OPERATIONS = "/admin/tenants/tenant/", "/admin/provisioning/run/"
@@ -109,7 +109,7 @@ def test_none_yet_and_none_match_are_told_apart(ops: Client) -> None:
 def test_a_tenant_named_like_markup_is_only_text(ops: Client) -> None:
     run = accepted("acme")
     name = "<script>alert(1)</script> \u202egnihton"
-    Tenant.objects.filter(pk=run.tenant_id).update(name=name)
+    Tenant.objects.filter(slug="acme").update(name=name)
     Run.objects.filter(pk=run.pk).update(reason=name)
     pages = (TENANTS, OPERATIONS, f"{TENANTS}{run.tenant_id}/", f"{OPERATIONS}{run.pk}/", "/admin/")
     for url in (*pages, f"/admin/search/?s={name}&extended=1"):

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from provisioning.models import EventKind, Run, RunEvent
-from tests.controlplane.admin import standing
+from tests import standing
 from tests.fleet import accepted, driven
 
 SIGNED_IN = 2  # session and user, before any page is looked at

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from provisioning.models import PoolPulse
 from tenants.models import Tenant
-from tests.controlplane.admin import standing
+from tests import standing
 
 
 def text(client: Client, url: str = "/admin/") -> str:

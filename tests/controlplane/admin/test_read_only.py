@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 from controlplane.admin.base import ReadOnlyAdmin, ReadOnlyRows
 from controlplane.admin.site import NOUNS, site
 from tenants.models import Tenant
-from tests.controlplane.admin import standing
+from tests import standing
 
 ADMINS = [site.of(noun.model) for noun in NOUNS]
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -12,7 +13,7 @@ from controlplane.keys import make_key
 from controlplane.models import ApiKey
 from provisioning.models import Release
 from tenants.models import Cluster
-from tests.controlplane.admin import standing
+from tests import standing
 from tests.fleet import BILLING
 
 NOT_OURS = {"/admin/logout/", "/admin/login/"}  # logging out is a POST; signing in is refused to who is signed in
@@ -47,7 +48,7 @@ def test_looking_at_every_page_changes_no_row(
 ) -> None:
     client: Client = request.getfixturevalue(who)
     key = make_key(principal="billing", name="sign-up", scopes=["tenants:read"], actor=BILLING).key
-    rows = {
+    rows: dict[str, list[Any]] = {
         "tenants/tenant": [fleet_of_states.active.pk, fleet_of_states.failed.tenant_id],
         "provisioning/run": [run.pk for run in fleet_of_states.runs().values()],
         "tenants/cluster": [Cluster.objects.get().pk],

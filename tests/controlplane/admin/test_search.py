@@ -3,7 +3,7 @@
 from django.core.cache import cache
 from django.test import Client
 
-from tests.controlplane.admin import standing
+from tests import standing
 
 
 def found(client: Client, term: str) -> str:

@@ -6,10 +6,10 @@ from django.test import Client
 from django.utils import timezone
 
 from provisioning.models import ResourceKind
-from tenants.models import AuditEntry, Tenant
-from tests.controlplane.admin import standing
-from tests.controlplane.admin.conftest import signed_in, someone
+from tenants.models import AuditEntry, Placement, Tenant
+from tests import standing
 from tests.fleet import accepted, driven, onboarded
+from tests.staff import signed_in, someone
 
 
 def page(client: Client, tenant: Tenant) -> str:
@@ -20,7 +20,7 @@ def page(client: Client, tenant: Tenant) -> str:
 
 def test_it_says_where_the_tenant_lives_and_what_it_owns(ops: Client, look: standing.Fleet) -> None:
     text = page(ops, look.active)
-    placement = look.active.placements.get(active=True)
+    placement = Placement.objects.get(tenant=look.active, active=True)
     for words in ("acme", placement.database, placement.schema, "local-1", look.active.public_id, "acme.localhost"):
         assert words in text
     for kind in ResourceKind:

@@ -1,19 +1,19 @@
 """Plan, then confirm: who may, with what reason, how often, and what comes back when the world has moved."""
 
 import re
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 
 from provisioning.models import Run, RunState
 from tenants.models import AuditEntry, Cluster, Tenant
 from tenants.states import TenantState
-from tests.controlplane.admin import standing
-from tests.controlplane.admin.conftest import signed_in, someone
+from tests import standing
 from tests.fleet import accepted, driven, onboarded
+from tests.staff import signed_in, someone
 
 VERBS = ("pause", "resume", "retry", "skip", "undo", "cancel", "force_complete")
 
@@ -22,17 +22,16 @@ def url(run: Run, verb: str) -> str:
     return f"/admin/provisioning/run/{run.pk}/{verb}/"
 
 
-def hidden(page: HttpResponse) -> dict[str, str]:
+def hidden(page: Any) -> dict[str, str]:
     """The hidden fields of a plan page, as a browser would send them back."""
     text = page.content.decode()
     fields = {name: re.search(rf'name="{name}" value="([^"]*)"', text) for name in ("digest", "key")}
     return {name: found[1] for name, found in fields.items() if found}
 
 
-def confirm(client: Client, address: str, **typed: str) -> HttpResponse:
+def confirm(client: Client, address: str, **typed: str) -> Any:
     """Open the plan page, fill in the form, send it."""
-    answer: HttpResponse = client.post(address, {**hidden(client.get(address)), **typed})  # type: ignore[assignment]
-    return answer
+    return client.post(address, {**hidden(client.get(address)), **typed})
 
 
 def test_retry_needs_a_reason_and_leads_back_to_the_operation(ops: Client) -> None:

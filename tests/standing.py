@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from provisioning import lifecycle
 from provisioning.models import Direction, EventKind, PoolPulse, Run, RunEvent, RunState, RunStep, StepState
-from tenants.models import Tenant
+from tenants.models import Placement, Tenant
 from tests.fleet import BILLING, accepted, driven, onboarded
 
 AWAY = {
@@ -76,8 +76,8 @@ def begun(run: Run, step: str, step_state: StepState, **fields: object) -> Run:
         )
         at += timedelta(seconds=0.5)
     RunStep.objects.filter(pk=row.pk).update(state=step_state, started_at=at)
-    fence = {"fence": Run.objects.count() + 1_000_000, "started_at": at, "step": step, **fields}
-    Run.objects.filter(pk=run.pk).update(**fence)
+    claimed = {"fence": Run.objects.count() + 1_000_000, "started_at": at, "owner": "", "lease_until": None}
+    Run.objects.filter(pk=run.pk).update(**{**claimed, "step": step, "control": None, **fields})
     run.refresh_from_db()
     return run
 
@@ -96,8 +96,8 @@ def long_ago(run: Run, length: timedelta) -> None:
             ("provisioning_runstep", "run_id", ("started_at", "finished_at")),
             ("provisioning_runevent", "run_id", ("at",)),
         ):
-            changes = ", ".join(f"{column} = {column} - %s" for column in columns)
-            cursor.execute(f"UPDATE {table} SET {changes} WHERE {key} = %s", [*([length] * len(columns)), run.pk])
+            changes = ", ".join(f"{column} = {column} - %s::interval" for column in columns)
+            cursor.execute(f"UPDATE {table} SET {changes} WHERE {key} = %s", [*[str(length)] * len(columns), run.pk])
 
 
 def waits(run: Run) -> Run:
@@ -138,7 +138,10 @@ def failed(slug: str) -> Run:
 
 def tenants(number: int, *, like: Tenant) -> None:
     """Many tenants that are copies of one, each with a placement, resources and an operation that succeeded."""
-    placement, run = like.placements.get(active=True), Run.objects.filter(tenant=like).earliest("created_at")
+    placement, run = (
+        Placement.objects.get(tenant=like, active=True),
+        Run.objects.filter(tenant=like).earliest("created_at"),
+    )
     steps, resources = list(run.steps.all()), list(like.resources.all())
     for _ in range(number):
         copy = Tenant.objects.get(pk=like.pk)

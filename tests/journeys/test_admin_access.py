@@ -1,0 +1,118 @@
+"""Every screen of the admin, in light and dark, full and empty, before axe-core: no violation at all, of any kind.
+
+Unfold's own frame had some; templates/unfold/ replaces those parts, so there is no list of exceptions.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from controlplane.keys import make_key
+from provisioning.models import Release
+from tenants.models import Cluster, Tenant
+from tests import standing
+from tests.fleet import BILLING
+from tests.journeys.browsing import Desk
+
+pytestmark = pytest.mark.journey
+
+LISTS = (
+    "/admin/tenants/tenant/",
+    "/admin/provisioning/run/",
+    "/admin/tenants/cluster/",
+    "/admin/tenants/plan/",
+    "/admin/provisioning/release/",
+    "/admin/controlplane/apikey/",
+    "/admin/tenants/auditentry/",
+)
+FORMS = (
+    "/admin/tenants/tenant/onboard/",
+    "/admin/tenants/cluster/register/",
+    "/admin/controlplane/apikey/make/",
+    "/admin/password_change/",
+)
+NEWCO = "/admin/tenants/tenant/onboard/plan/?slug=newco&name=New&plan=standard&region=local"
+
+
+def screens(fleet: standing.Fleet) -> Iterator[str]:
+    """The address of every screen, with each state of an operation and of a tenant."""
+    yield from ("/admin/", "/admin/help/", *LISTS, *FORMS, NEWCO, NEWCO.replace("newco", "Bad+slug!"))
+    for run in fleet.runs().values():
+        yield f"/admin/provisioning/run/{run.pk}/"
+    for verb in ("retry", "undo", "force_complete", "pause"):
+        yield f"/admin/provisioning/run/{fleet.parked.pk}/{verb}/"
+    for tenant in Tenant.objects.filter(slug__in=["acme", "failed-one", "parked-one"]):
+        yield f"/admin/tenants/tenant/{tenant.pk}/"
+    yield f"/admin/tenants/cluster/{Cluster.objects.get().pk}/"
+    yield f"/admin/provisioning/release/{Release.objects.get().pk}/"
+
+
+EVERYTHING: dict[str, object] = {"resultTypes": ["violations"]}
+COLOURS: dict[str, object] = {**EVERYTHING, "runOnly": ["color-contrast"]}  # what another theme can change
+
+
+def violations(page: Page, address: str, rules: dict[str, object] = EVERYTHING) -> list[str]:
+    page.goto(address)
+    page.wait_for_function("document.documentElement.getAttribute('x-cloak') === null")
+    found = Axe().run(page, options=rules).response["violations"]
+    return [f"{address}: {each['id']}, {each['impact']}: {each['nodes'][0]['html'][:160]}" for each in found]
+
+
+def test_no_screen_keeps_anybody_out(desk: Desk, look: standing.Fleet) -> None:
+    page = desk.sit()
+    assert [line for address in screens(look) for line in violations(page, address)] == []
+
+
+def test_every_kind_of_screen_can_be_read_in_the_dark(desk: Desk, look: standing.Fleet) -> None:
+    """Each component once; the pairs of colours themselves are tested as numbers."""
+    page = desk.sit(theme="dark")
+    waiting, parked, failed = (f"/admin/provisioning/run/{run.pk}/" for run in (look.waiting, look.parked, look.failed))
+    tenant = f"/admin/tenants/tenant/{look.active.pk}/"
+    for address in (
+        "/admin/",
+        "/admin/help/",
+        *LISTS[:2],
+        *FORMS[:1],
+        waiting,
+        parked,
+        f"{parked}undo/",
+        failed,
+        tenant,
+    ):
+        assert violations(page, address, COLOURS) == []
+
+
+def test_the_watch_would_have_seen_something(desk: Desk, look: standing.Fleet) -> None:
+    page = desk.sit()
+    page.goto("/admin/")
+    page.add_style_tag(content=".tn-faint { color: #cccccc !important; }")
+    found = Axe().run(page, options=COLOURS).response["violations"]
+    assert [each["id"] for each in found] == ["color-contrast"]
+
+
+def test_no_empty_screen_keeps_anybody_out(desk: Desk) -> None:
+    page = desk.sit()
+    key = make_key(principal="billing", name="sign-up", scopes=["tenants:read"], actor=BILLING).key
+    for address in ("/admin/", *LISTS, "/admin/tenants/tenant/?q=nothing", f"/admin/controlplane/apikey/{key.pk}/"):
+        assert violations(page, address) == []
+    assert violations(desk.sit(""), "/admin/login/") == []
+
+
+def test_no_screen_is_wider_than_a_phone(desk: Desk, look: standing.Fleet) -> None:
+    page = desk.sit(width=400)
+    wide = {}
+    for address in screens(look):
+        page.goto(address)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width > 400:
+            wide[address] = width
+    assert wide == {}
+
+
+def test_motion_stops_for_those_who_ask(desk: Desk, look: standing.Fleet) -> None:
+    page = desk.sit()
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"/admin/provisioning/run/{look.running.pk}/")
+    assert page.evaluate("getComputedStyle(document.querySelector('.tn-fill')).transitionDuration") == "0s"
