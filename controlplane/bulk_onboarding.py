@@ -66,7 +66,7 @@ def started_before(wish: lifecycle.TenantWish) -> bool:
     return Run.objects.filter(actor=str(ACTOR), key=wish.digest).exists()
 
 
-def watch(runs: list[Run], *, ended: Callable[[int], None]) -> dict[str, int]:
+def watch(runs: list[Run], *, ended: Callable[[int], object]) -> dict[str, int]:
     """Wait until every run has ended or is parked; `ended` hears how many more have. Returns how many per state."""
     open_ids, counts = {run.pk for run in runs}, dict[str, int]()
     while open_ids:

@@ -83,7 +83,8 @@ class VersionMismatch(TenureError):
 def plan_onboard(*, wish: TenantWish) -> VerbPlan:
     """What `onboard` would do, and what stands in its way (`blockers`). Writes nothing. Raises InvalidWish."""
     steps, pivot = shape_of(ONBOARD)
-    creates, blockers = [], []
+    creates: list[str] = []
+    blockers: list[TenureError] = []
     try:
         asked = checked(wish)
         cluster = choose_cluster(region=asked.region)
@@ -270,6 +271,7 @@ __all__ = [
     "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OperationInProgress", "PlanChanged", "ReasonMissing",
     "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
     "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "current_release", "force_complete",
-    "hand_out_credentials", "onboard", "pause", "plan_onboard", "publish", "register_cluster", "resume", "retry", "retry_onboarding", "rotate_credentials",
-    "skip", "sweep", "undo", "update_tenant", "verify_resources",
+    "hand_out_credentials", "onboard", "pause", "plan_onboard", "publish", "register_cluster",
+    "resume", "retry", "retry_onboarding", "rotate_credentials", "skip", "sweep", "undo", "update_tenant",
+    "verify_resources",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -132,9 +132,6 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.slug
-
-    if TYPE_CHECKING:
-        placements: models.Manager[Placement]
 
     @property
     def public_id(self) -> str:

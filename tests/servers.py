@@ -3,12 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from controlplane.stack import embedded
+from controlplane.stack.credentials import load_or_make
+from controlplane.stack.ports import free_ports
 
 _running: list[embedded.Stack] = []
 
@@ -18,7 +19,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Settings read the environment as they are imported, so the servers' addresses must be there first."""
     if {"--collect-only", "--help", "--version"} & set(early_config.invocation_params.args):
         folder = Path(tempfile.mkdtemp(prefix="tenure-"))
-        ports, credentials = embedded.free_ports(), embedded.load_or_make(folder)
+        ports, credentials = free_ports(), load_or_make(folder)
         os.environ.update(embedded.environment(ports, credentials), TENURE_TESTING="true")
         shutil.rmtree(folder)
         return
@@ -35,6 +36,6 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[embedded.Stack]:
+def stack() -> embedded.Stack:
     """PostgreSQL, Valkey and the object store of this session."""
-    yield _running[0]
+    return _running[0]

@@ -1,10 +1,8 @@
-from typing import ClassVar
-
 from django.db import models
 from django_tenants.models import DomainMixin, TenantMixin
 
 
-class Customer(TenantMixin):
+class Customer(TenantMixin):  # type: ignore[misc]  # django-tenants ships no types
     """A schema, made by `save()`."""
 
     name = models.CharField(max_length=100)
@@ -12,9 +10,8 @@ class Customer(TenantMixin):
 
     class Meta:
         app_label = "peer"
-        constraints: ClassVar = []
 
 
-class Domain(DomainMixin):
+class Domain(DomainMixin):  # type: ignore[misc]
     class Meta:
         app_label = "peer"

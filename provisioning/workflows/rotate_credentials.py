@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from provisioning.databases.tiers import LoginRole
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
 from provisioning.models import Pool, Resource, ResourceKind
-from provisioning.workflows.resources import PROVIDERS, LoginRole, context_of, keep
+from provisioning.workflows.resources import PROVIDERS, context_of, keep
 from tenants import events
 from tenants.audit import Actor, AuditAction, ObjectType
 from tenants.audit import write as audit

@@ -7,6 +7,8 @@ import json
 import unicodedata
 from dataclasses import asdict, dataclass, field
 
+from django.db.models import QuerySet
+
 from tenants.errors import TenureError
 from tenants.models import Cluster, Plan, Tenant
 from tenants.slugs import BadSlug, ReservedSlug, checked_slug
@@ -141,8 +143,9 @@ def printable(text: str, longest: int) -> bool:
 
 def clash(wish: TenantWish) -> Tenant | None:
     """The tenant that already has this slug, or this principal's external reference."""
+    tenants: QuerySet[Tenant] = Tenant.objects.all()
     if wish.external_ref is not None and (
-        known := Tenant.objects.filter(principal=wish.principal, external_ref=wish.external_ref).first()
+        known := tenants.filter(principal=wish.principal, external_ref=wish.external_ref).first()
     ):
         return known
-    return Tenant.objects.filter(slug=wish.slug).first()
+    return tenants.filter(slug=wish.slug).first()

@@ -55,7 +55,7 @@ def names(stack: Stack, database: str, query: str) -> set[str]:
     """The names a catalog query gives that are of the form `t_<32 hex>`."""
     url = stack.superuser_url.rsplit("/", 1)[0] + f"/{database}"
     with psycopg.connect(url) as session:
-        found = session.execute(f"SELECT name FROM ({query}) q (name) WHERE name ~ '{NAMED_FOR_TENANTS}'").fetchall()  # type: ignore[arg-type]  # our own words
+        found = session.execute(f"SELECT name FROM ({query}) q (name) WHERE name ~ '{NAMED_FOR_TENANTS}'").fetchall()
     return {str(name) for (name,) in found}
 
 

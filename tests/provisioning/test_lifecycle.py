@@ -157,7 +157,7 @@ def test_no_secret_reaches_a_row_of_the_control_database(house: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
         for (table,) in cursor.fetchall():
-            cursor.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(table)))  # type: ignore[arg-type]
+            cursor.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(table)))
             for (row,) in cursor.fetchall():
                 assert not any(secret in row for secret in secrets), table
 

@@ -43,7 +43,7 @@ class Command(TeachingCommand):
         started = [answer.run for answer in answers if answer.what == "accepted" and answer.run is not None]
         if started and not options["no_wait"]:
             with tqdm(total=len(started), desc="onboarded", unit="tenant", disable=None) as bar:
-                ends = watch(started, ended=lambda count: bar.update(count) and None)
+                ends = watch(started, ended=bar.update)
             for state, count in sorted(ends.items()):
                 self.stdout.write(f"{count} {'active' if state == 'succeeded' else state}")
         counts = {what: sum(answer.what == what for answer in answers) for what in ("accepted", "present", "problem")}

@@ -1,13 +1,10 @@
 import pytest
-from psycopg import OperationalError
-from psycopg.errors import InsufficientPrivilege
 
 from provisioning import lifecycle
-from provisioning.databases.tiers import TIERS
-from provisioning.models import Resource, RunState
-from tenants.models import Domain, Event, Tenant
+from provisioning.models import Resource
+from tenants.models import Domain, Event
 from tenants.states import TenantState, Tier
-from tests.fleet import BILLING, accepted, driven, onboarded, wish
+from tests.fleet import BILLING, onboarded
 
 
 @pytest.mark.parametrize("tier", Tier)
