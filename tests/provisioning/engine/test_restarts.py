@@ -1,9 +1,11 @@
 """PostgreSQL is restarted at once (`-m immediate`) under workers at every boundary: on a stack of its own."""
 
 import os
+import random
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from django.db import connections
 
 from controlplane import env
 from controlplane.stack import embedded
-from provisioning.models import Run
+from provisioning.engine import control
+from provisioning.models import Run, RunLimit
 from tenants.models import Tenant
 from tests import databases
-from tests.crashes.harness import BOUNDARIES, Workers, lapse, wait_for
-from tests.provisioning.engine.building import WHOLE, calls, inventory
+from tests.crashes.harness import BOUNDARIES, Worker, Workers, lapse, wait_for
+from tests.provisioning.engine.building import BOB, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin
 
 pytestmark = pytest.mark.crash
@@ -112,3 +115,75 @@ def test_a_worker_cut_off_from_postgres_ends_itself_before_its_lease_does(
         assert worker.wait() == -signal.SIGKILL
     finally:
         own_stack.begin("postgres")
+
+
+LEASE_S = 1.0
+RUNS, LIMIT, CREW, FAULTS = 14, 3, 3, 14
+
+
+def test_a_storm_of_all_faults_at_once_leaves_every_run_whole_or_gone(
+    begin: Begin, own_stack: embedded.Stack, workers: Workers, lot: Callable[[str], Path]
+) -> None:
+    """Killed, frozen and doubled workers and a server that restarts, at moments drawn from the printed seed."""
+    seed = int(os.environ.get("TENURE_STORM_SEED", random.randrange(10**6)))
+    print(f"TENURE_STORM_SEED={seed}")  # noqa: T201  to see the same storm again
+    dice = random.Random(seed)
+    RunLimit.objects.create(key="cluster:eu-1", max_running=LIMIT)
+    troubles = [{}, {"count": "transient once"}, {"walls": "transient once"}, {"roof": "permanent"}]
+    sites = {}
+    for number in range(RUNS):
+        site = lot(f"storm {number}")
+        run = begin(at=site, lock_key=str(site), limit_key="cluster:eu-1", trouble=dice.choice(troubles))
+        sites[run.pk] = site
+
+    crew = [workers.fork(forever=True, lease_s=LEASE_S) for _ in range(CREW)]
+    frozen: list[Worker] = []
+    for _fault in range(FAULTS):
+        place = dice.randrange(CREW)
+        match dice.choice(["kill", "kill", "freeze", "freeze", "restart", "wake"]):
+            case "kill":
+                os.kill(crew[place].pid, signal.SIGKILL)
+                crew[place] = workers.fork(forever=True, lease_s=LEASE_S)
+            case "freeze":
+                crew[place].freeze()
+                frozen.append(crew[place])
+                crew[place] = workers.fork(forever=True, lease_s=LEASE_S, self_kill=dice.random() < 0.5)
+            case "restart":
+                restart_postgres(own_stack)
+            case "wake":
+                workers.fork(lease_s=LEASE_S)
+        wait_for(something_moved(dice.uniform(0.1, 0.6)))
+        assert Run.objects.filter(lease_until__isnull=False).count() <= LIMIT
+    for worker in frozen:
+        worker.thaw()
+    for _member in range(CREW):  # some have killed themselves, as they should
+        workers.fork(forever=True, lease_s=LEASE_S)
+    wait_for(all_ended, within_s=60)
+
+    runs = list(Run.objects.all())
+    expected = {run.pk: "failed" if run.input["trouble"] == {"roof": "permanent"} else "succeeded" for run in runs}
+    assert {run.pk: run.state for run in runs} == expected
+    built = {"failed": [], "succeeded": WHOLE}
+    assert {pk: inventory(site) for pk, site in sites.items()} == {pk: built[expected[pk]] for pk in sites}
+
+
+def something_moved(within_s: float) -> Callable[[], bool]:
+    """Let the workers work for a while; what waits for a day of drying plaster is due at once."""
+    until = time.monotonic() + within_s
+
+    def moved() -> bool:
+        _make_due()
+        return time.monotonic() > until
+
+    return moved
+
+
+def all_ended() -> bool:
+    _make_due()
+    for run in Run.objects.filter(state="parked", error__code="WORKER_DIED"):  # met five faults in one step
+        control.retry(run, reason="the storm is over", actor=BOB)
+    return not Run.objects.filter(finished_at=None).exists()
+
+
+def _make_due() -> None:
+    Run.objects.filter(state="running", lease_until=None).update(run_at="2000-01-01T00:00Z")
