@@ -1,14 +1,12 @@
 """The three servers over a data folder of their own: what they keep, whom they let in, and how they end."""
 
 import json
-import shutil
 import signal
 import stat
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,20 +47,6 @@ def note(stack: Stack, text: str) -> None:
 def notes(stack: Stack) -> list[str]:
     with psycopg.connect(stack.environment["CLUSTER_URL"]) as connection:
         return [text for (text,) in connection.execute("SELECT text FROM notes.note ORDER BY text").fetchall()]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "data"
-    shutil.rmtree(tmp_path / "data", ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose servers a test may kill."""
-    with start(tmp_path_factory.mktemp("own") / "data", durable=False) as own:
-        yield own
-    shutil.rmtree(own.folder, ignore_errors=True)
 
 
 def test_a_second_start_keeps_rows_and_objects_and_passwords_at_other_ports(folder: Path) -> None:

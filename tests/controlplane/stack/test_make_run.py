@@ -4,14 +4,13 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,12 +92,6 @@ class Run:
         while (answer := self.get("/readyz"))[0] != http.client.OK:
             assert time.monotonic() < end, answer
             time.sleep(0.1)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "data"
-    shutil.rmtree(tmp_path / "data", ignore_errors=True)
 
 
 def refusal(folder: Path, ports: Ports, **given: str) -> str:
