@@ -51,7 +51,7 @@ def dump(connection: Connection, url: str, schema: str) -> Dump:
     lines = shape(connection, schema)
     return Dump(
         script=_script(url, schema, "pre-data"),
-        seed=_seed(connection, schema),
+        seed=rows_of_tables(connection, schema),
         finish=_positions(connection, schema) + _script(url, schema, "post-data"),
         fingerprint=hash_of(lines),
         shape=lines,
@@ -98,7 +98,7 @@ def _script(url: str, schema: str, section: str) -> str:
     return _HEADING.sub("", body.partition(_LAST)[0])
 
 
-def _seed(connection: Connection, schema: str) -> list[dict[str, Any]]:
+def rows_of_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
     """The rows of each table that has any. In any order: keys and triggers are made after the rows."""
     return [
         table for table in (_rows(connection, schema, *each) for each in _tables(connection, schema)) if table["rows"]

@@ -28,7 +28,6 @@ from tenants.models import Cluster
 
 PREFIX = "tenure"
 END_WITHIN_MS = 5_000  # how long the server may take to end a session that was told to
-LOCK_TIMEOUT_S = 15  # the row is free once the older sessions are ended; anything longer is an outage
 
 _RAISE = sql.SQL(
     """
@@ -39,11 +38,14 @@ _RAISE = sql.SQL(
     """
 ).format(house=sql.Identifier(HOUSE))
 # pg_locks shows a bigint key in two halves, and objsubid 1 for "one key" (PostgreSQL 18, "pg_locks").
-_AT_WORK = """
+_AT_WORK = sql.SQL(
+    """
+    SELECT pg_advisory_lock_shared({key});
     SELECT pid, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
-    WHERE locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = %s
-    AND application_name LIKE %s
-"""
+    WHERE locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = {key}
+    AND application_name LIKE 'tenure:%'
+    """
+)
 _END = "SELECT pg_terminate_backend(pid, %s) FROM unnest(%s::int[]) AS pid"
 
 
@@ -61,14 +63,15 @@ def fenced(
     Commits when the block ends, rolls back when it raises. Raises StaleFence when a newer claim has been here, and
     ServerUnavailable or ServerRefused for whatever the server raises inside the block.
     """
-    with server_errors(cluster.name), _at_work(tenant, claim, cluster, database) as connection:
-        _end_older_sessions(connection, tenant, claim)
-        with connection.transaction():
-            run(connection, f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
-            if not run(connection, _RAISE, tenant.tenant_id, claim.fence, claim.run_id):
-                raise StaleFence(tenant=str(tenant.tenant_id), fence=claim.fence)
-            _end_older_sessions(connection, tenant, claim)  # those that began to work between the two statements
-            yield connection
+    with (
+        server_errors(cluster.name),
+        _at_work(tenant, claim, cluster, database) as connection,
+        connection.transaction(),
+    ):
+        if not run(connection, _RAISE, tenant.tenant_id, claim.fence, claim.run_id):
+            raise StaleFence(tenant=str(tenant.tenant_id), fence=claim.fence)
+        _end_older_sessions(connection, tenant, claim)  # those that began to work before the row was raised
+        yield connection
 
 
 @contextmanager
@@ -82,12 +85,13 @@ def fenced_without_transaction(tenant: TenantContext, claim: Claim, cluster: Clu
 @contextmanager
 def _at_work(tenant: TenantContext, claim: Claim, cluster: Cluster, database: str | None) -> Iterator[Connection]:
     with connect(cluster, database=database, application=application_name(claim)) as connection:
-        run(connection, "SELECT pg_advisory_lock_shared(%s)", _lock_of(tenant.tenant_id))
+        _end_older_sessions(connection, tenant, claim)
         yield connection
 
 
 def _end_older_sessions(connection: Connection, tenant: TenantContext, claim: Claim) -> None:
-    at_work = run(connection, _AT_WORK, _lock_of(tenant.tenant_id), f"{PREFIX}:%")
+    """Take our own place among the sessions at work on the tenant, then end those of older claims."""
+    at_work = run(connection, _AT_WORK.format(key=sql.Literal(_lock_of(tenant.tenant_id))))
     if older := [pid for pid, name in at_work if _fence_in(name) < claim.fence]:
         run(connection, _END, END_WITHIN_MS, older)
 
