@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
 
 from controlplane.stack.embedded import Stack
 from examples.projects.models import Project
@@ -74,8 +76,22 @@ def test_psql_gets_no_secret_in_its_arguments(pair: Pair, stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("command", ["tenant_shell", "tenant_psql"])
-def test_a_tenant_that_is_not_there_or_not_open_is_refused(changing_pair: Pair, stack: Stack, command: str) -> None:
+def test_a_tenant_that_is_not_there_or_not_open_is_refused(changing_pair: Pair, command: str) -> None:
     Tenant.objects.filter(slug="globex").update(state=TenantState.SUSPENDED)
     for slug, says in (("nobody", "There is no tenant nobody"), ("globex", "suspended")):
-        ran = manage(stack, command, slug)
-        assert (ran.returncode, says in ran.stderr) == (1, True), ran.stderr
+        with pytest.raises(CommandError, match=says):
+            call_command(command, slug)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), [("tenant_shell", ("-v", "0", "-c", "pass")), ("tenant_psql", ("--", "-Xc", ""))]
+)
+def test_opening_a_shell_is_in_the_audit_log(
+    changing_pair: Pair, stack: Stack, command: str, arguments: tuple[str, ...]
+) -> None:
+    assert manage(stack, command, "acme", *arguments).returncode == 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT public ->> 'action' FROM audit_entry WHERE public ->> 'actor' = %s", (f"command:{command}",)
+        )
+        assert cursor.fetchall() == [("credentials.handed_out",)]

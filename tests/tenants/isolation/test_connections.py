@@ -6,6 +6,7 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.db import OperationalError, connections
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from controlplane.stack.embedded import Stack
 from examples.projects.models import Project
@@ -149,6 +150,15 @@ def test_a_role_that_may_not_log_in_is_refused_and_asked_for_once_more(house: No
         assert source.asked == 2
     finally:
         credentials.register(former)
+
+
+def test_a_tenants_login_is_refused_at_every_database_but_its_own(pair: Pair) -> None:
+    given = credentials.of(pair.acme).database
+    login = make_conninfo(host=given.host, port=given.port, user=given.user, password=given.password)
+    psycopg.connect(login, dbname=given.name).close()
+    for database in (pair.globex.database, "tenure", "tenure_keyring", "postgres", "template1"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(login, dbname=database)
 
 
 def test_the_default_of_an_application_is_the_tenant_of_the_scope(pair: Pair) -> None:
