@@ -21,6 +21,7 @@ from rest_framework.request import Request
 from controlplane.api.bodies import Json, Shape
 from controlplane.api.codes import Code
 from controlplane.api.errors import Problem
+from controlplane.api.fields import Text
 
 PAGE, LARGEST_PAGE = 50, 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,7 +31,7 @@ M = TypeVar("M", bound=Model)
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{POSITION.pattern}$"})
-class Cursor(serializers.CharField):
+class Cursor(Text):
     """A place in a list, as text."""
 
 

@@ -83,16 +83,16 @@ class TenantQuery(ListQuery):
 
     state = serializers.ListField(child=serializers.ChoiceField(choices=TenantState.choices), required=False)
     tier = serializers.ListField(child=serializers.ChoiceField(choices=Tier.choices), required=False)
-    region = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
-    cluster = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
-    plan = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
-    release = serializers.ListField(child=serializers.CharField(max_length=48), required=False)
+    region = serializers.ListField(child=Text(max_length=48), required=False)
+    cluster = serializers.ListField(child=Text(max_length=48), required=False)
+    plan = serializers.ListField(child=Text(max_length=48), required=False)
+    release = serializers.ListField(child=Text(max_length=48), required=False)
     health = serializers.ListField(child=serializers.ChoiceField(choices=HEALTH), required=False)
-    slug = serializers.ListField(child=serializers.CharField(max_length=300), required=False)
-    external_ref = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
+    slug = serializers.ListField(child=Text(max_length=300), required=False)
+    external_ref = serializers.ListField(child=Text(max_length=200), required=False)
     behind = QueryFlag(required=False, help_text="Whether its rows are on another release than the current one.")
     created_after = serializers.DateTimeField(required=False)
-    q = serializers.CharField(required=False, max_length=100, help_text="A part of the slug or the name.")
+    q = Text(required=False, max_length=100, help_text="A part of the slug or the name.")
 
 
 FIELDS = {
