@@ -79,7 +79,7 @@ def start(folder: Path, *, ports: Ports | None = None, durable: bool = True) -> 
     The servers die with the calling process, however it ends (Linux); call this from a thread that lives as long.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stack = Stack(folder, ports or free_ports(), load_or_make(folder), durable)
     try:
         for name, build in SERVERS.items():
@@ -121,5 +121,5 @@ def environment(ports: Ports, credentials: Credentials) -> dict[str, str]:
 
 def _start(program: Program, folder: Path) -> Child:
     logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(mode=0o700, exist_ok=True)
     return start_program(program, output=logs / f"{program.name}.log")

@@ -42,7 +42,7 @@ def object_store(folder: Path, ports: Ports, credentials: Credentials) -> Progra
     """SeaweedFS over the data in `folder`, with one identity that administers it and vends credentials."""
     home, logs, config = folder / "object-store", folder / "object-store-logs", folder / "object-store.json"
     for each in (home, logs):  # weed ends at once where its log folder is missing
-        each.mkdir(exist_ok=True)
+        each.mkdir(mode=0o700, exist_ok=True)
     (home / "mini.options").unlink(missing_ok=True)  # the flags of the last start, which would come back by themselves
     write_private(config, json.dumps(_identities(credentials)))
     flags = {**FLAGS, "dir": home, "s3.config": config, **ports.weed}

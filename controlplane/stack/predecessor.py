@@ -20,7 +20,7 @@ CLOCK_SLACK_S = 1.0  # psutil computes start times from the boot time, which it 
 @contextmanager
 def sole_user(folder: Path) -> Iterator[None]:
     """Hold the data folder while inside. Raises StackError if another process does; the lock dies with its holder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -121,5 +121,5 @@ class Supervisor:
 
     def _log(self, program: Program) -> Path:
         logs = self.folder / "logs"
-        logs.mkdir(exist_ok=True)
+        logs.mkdir(mode=0o700, exist_ok=True)
         return logs / f"{program.name}.log"

@@ -13,7 +13,7 @@ from controlplane.stack.process import Program
 def valkey(folder: Path, ports: Ports) -> Program:
     """Valkey that writes nothing to disk: a message is a wake-up and a cached value can be computed again."""
     home = folder / "valkey"
-    home.mkdir(exist_ok=True)
+    home.mkdir(mode=0o700, exist_ok=True)
     settings = {
         "bind": HOST,
         "port": str(ports.valkey),

@@ -117,6 +117,13 @@ def test_only_its_owner_may_read_the_credentials(stack: Stack) -> None:
         assert stat.S_IMODE((stack.folder / name).stat().st_mode) == 0o600
 
 
+def test_other_users_of_the_machine_cannot_list_or_read_what_is_stored(own: Stack) -> None:
+    """Where we are root, PostgreSQL's own user must pass through the folder, but sees no names in it."""
+    assert stat.S_IMODE(own.folder.stat().st_mode) & 0o066 == 0
+    for name in ("postgres", "object-store", "valkey", "logs"):
+        assert stat.S_IMODE((own.folder / name).stat().st_mode) == 0o700, name
+
+
 def test_a_damaged_credentials_file_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("{")
     with pytest.raises(StackError, match=r"credentials\.json is damaged"):

@@ -21,6 +21,7 @@ from controlplane.stack.files import CHECKOUT
 from controlplane.stack.ports import HOST, Ports, free_ports, is_free
 from controlplane.stack.variables import DATABASE_OWNERS, DATABASES
 
+COUNT_PLANS = "from tenants.models import Plan; print(Plan.objects.count(), 'plans')"
 START_S = 120  # the suite shares two cores
 STOP_S = 90
 OURS = (*DATABASES, *DATABASE_OWNERS, "BROKER_URL", "CACHE_URL", "SECRET_KEY", "S3_", "AWS_", "TENURE_", "TENANT_")
@@ -116,6 +117,17 @@ def test_the_life_of_a_stack(folder: Path) -> None:
         bearer = {"Authorization": f"Bearer {token[1]}"}
         status, plans = first.get("/api/v1/plans", **bearer)
         assert (status, {plan["name"] for plan in plans["results"]}) == (200, {"standard", "dedicated"})
+
+        # Another terminal needs no variables: manage.py finds the stack that runs.
+        listed = subprocess.run(
+            (sys.executable, "manage.py", "shell", "-v", "0", "-c", COUNT_PLANS),
+            cwd=CHECKOUT,
+            env={"PATH": os.environ["PATH"], "TENURE_FOLDER": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert listed.stdout.strip() == "2 plans"
 
         assert f"Tenure already runs over {folder}, as process {first.process.pid}" in refusal(folder, free_ports())
         taken = refusal(folder.with_name("other"), ports)
