@@ -22,9 +22,9 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from controlplane.admin import live
+from controlplane.admin.findings import findings
 from controlplane.admin.labels import Label, label, worst
-from provisioning.models import Pool, PoolPulse, Release, Resource, Run, RunState
-from tenants.findings import Severity
+from provisioning.models import Pool, PoolPulse, Release, Run, RunState
 from tenants.models import Cluster, Placement, Tenant
 from tenants.states import TenantState, Tier
 
@@ -116,21 +116,6 @@ def operations() -> dict[str, Any]:
         name: [(run, live.state_of(run)) for run in rows.order_by(order[name])[:SHOWN]] for name, rows in lists.items()
     }
     return {"counts": counts, **shown}
-
-
-def findings() -> dict[str, Any]:
-    """What the last verifications found, by severity, and how much of the fleet was ever looked at."""
-    kept = Resource.objects.exclude(state=Resource.State.REMOVED)
-    wrong = list(kept.exclude(findings=[]).select_related("tenant").order_by("-verified_at")[: SHOWN * 4])
-    by_severity = {str(severity): 0 for severity in reversed(Severity)}
-    for resource in wrong:
-        for finding in resource.findings:
-            by_severity[finding["severity"]] = by_severity.get(finding["severity"], 0) + 1
-    coverage = kept.aggregate(all=Count("pk"), measured=Count("pk", filter=Q(verified_at__isnull=False)))
-    flat = [(resource, finding) for resource in wrong for finding in resource.findings]
-    rank = list(Severity)
-    flat.sort(key=lambda pair: -rank.index(Severity(pair[1]["severity"])))
-    return {"by_severity": by_severity, "list": flat[:SHOWN], "coverage": coverage}
 
 
 def heartbeats() -> list[Heartbeat]:

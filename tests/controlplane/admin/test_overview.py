@@ -8,9 +8,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from provisioning.models import PoolPulse
+from provisioning import lifecycle
+from provisioning.models import PoolPulse, Resource, Run, RunState
 from tenants.models import Tenant
 from tests import standing
+from tests.fleet import BILLING
 
 
 def text(client: Client, url: str = "/admin/") -> str:
@@ -86,3 +88,21 @@ def test_who_may_see_nothing_is_told_whom_to_ask(nobody: Client, look: standing.
 
 def test_the_root_leads_to_the_overview(ops: Client) -> None:
     assert ops.get("/")["Location"] == "/admin/"
+
+
+def test_a_forced_end_stays_a_finding_until_somebody_has_looked(ops: Client, fleet_of_states: standing.Fleet) -> None:
+    run = fleet_of_states.parked
+    tenant = Tenant.objects.get(slug="parked-one")
+    Resource.objects.create(tenant=tenant, kind="bucket", handle={"bucket": "t-1"})
+    lifecycle.force_complete(run, as_state=RunState.FAILED, reason="By hand.", actor=BILLING)
+    findings = text(ops).split('id="findings"')[1].split("</section>")[0]
+    assert "run.forced" in findings
+    Resource.objects.filter(tenant=tenant).update(verified_at=timezone.now())
+    assert "run.forced" not in text(ops).split('id="findings"')[1].split("</section>")[0]
+
+
+def test_operations_of_a_version_that_is_not_installed_are_a_finding(
+    ops: Client, fleet_of_states: standing.Fleet
+) -> None:
+    Run.objects.filter(pk=fleet_of_states.queued.pk).update(version=99)
+    assert "need version 99 of a workflow that is not installed" in text(ops)

@@ -1,0 +1,93 @@
+"""Open findings: of resources, as the last verifications kept them, and of operations, from their rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce, Now
+from django.urls import reverse
+
+from provisioning.engine.findings import unlisted
+from provisioning.models import Resource, Run, RunStep, StepState
+from provisioning.workflows import WORKFLOWS
+from tenants.findings import Finding, Severity
+
+LOOKED_AT = 32  # more than anybody reads at once; the lists behind the links hold the rest
+SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A finding with the page on which something can be done about it."""
+
+    finding: Finding
+    name: str
+    url: str
+
+
+def findings() -> dict[str, Any]:
+    """The worst first, counted by severity, and how much of the fleet was ever looked at."""
+    found = [*_of_workflows(), *_of_operations(), *_of_resources()]
+    rank = list(Severity)
+    found.sort(key=lambda each: -rank.index(each.finding.severity))
+    counts = Counter(each.finding.severity for each in found)
+    kept = Resource.objects.exclude(state=Resource.State.REMOVED)
+    return {
+        "by_severity": {str(severity): counts[severity] for severity in reversed(Severity)},
+        "list": found[:SHOWN],
+        "coverage": kept.aggregate(all=Count("pk"), measured=Count("pk", filter=Q(verified_at__isnull=False))),
+    }
+
+
+def _of_workflows() -> Iterator[Linked]:
+    for name, version, number in unlisted(WORKFLOWS):
+        yield Linked(
+            Finding(
+                code="run.unknown_version",
+                severity=Severity.ERROR,
+                subject=f"{name} {version}",
+                message=f"{number} open operations need version {version} of a workflow that is not installed.",
+                hint="Deploy a release that lists it, and keep it listed until they have ended.",
+            ),
+            name=name,
+            url=f"{reverse('admin:provisioning_run_changelist')}?workflow={name}&show=open",
+        )
+
+
+def _of_operations() -> Iterator[Linked]:
+    """Ends that a person declared and steps that a person left out, until the tenant's resources were looked at."""
+    forced = unseen(Run.objects.filter(forced=True), tenant="tenant_id", since="finished_at")
+    for run in forced.select_related("tenant").order_by("-finished_at")[:LOOKED_AT]:
+        yield _of_run(run, "run.forced", f"Its {run.workflow} was called {run.state} by a person.")
+    skipped = RunStep.objects.filter(state=StepState.SKIPPED).select_related("run__tenant")
+    for step in unseen(skipped, tenant="run__tenant_id", since="finished_at").order_by("-pk")[:LOOKED_AT]:
+        yield _of_run(step.run, "run.skipped_step", f"Step {step.name} of its {step.run.workflow} was skipped.")
+
+
+def unseen(rows: QuerySet[Any], *, tenant: str, since: str) -> QuerySet[Any]:
+    """Those whose tenant owns something that nobody has looked at since."""
+    owned = Resource.objects.filter(tenant=OuterRef(tenant)).exclude(state=Resource.State.REMOVED)
+    stale = Q(verified_at=None) | Q(verified_at__lt=OuterRef("touched_at"))
+    found: QuerySet[Any] = rows.annotate(touched_at=Coalesce(F(since), Now())).filter(Exists(owned.filter(stale)))
+    return found
+
+
+def _of_run(run: Run, code: str, message: str) -> Linked:
+    return Linked(
+        Finding(code, Severity.WARNING, run.public_id, message, "Verify the tenant's resources."),
+        name=run.tenant.slug if run.tenant else run.public_id,
+        url=reverse("admin:provisioning_run_change", args=[run.pk]),
+    )
+
+
+def _of_resources() -> Iterator[Linked]:
+    wrong = Resource.objects.exclude(state=Resource.State.REMOVED).exclude(findings=[])
+    for resource in wrong.select_related("tenant").order_by("-verified_at")[:LOOKED_AT]:
+        url = reverse("admin:tenants_tenant_change", args=[resource.tenant_id])
+        for kept in resource.findings:
+            finding = Finding(**{**kept, "severity": Severity(kept["severity"])})
+            yield Linked(finding, name=resource.tenant.slug, url=f"{url}#resources")
