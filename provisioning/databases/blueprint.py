@@ -27,7 +27,7 @@ from psycopg.conninfo import make_conninfo
 from provisioning.databases import ddl
 from provisioning.databases.dump import Dump, dump
 from provisioning.databases.fitness import prepare_cluster
-from provisioning.databases.layout import create_like_shared, lay_out, sole
+from provisioning.databases.layout import create_like_shared, lay_out, retire, sole
 from provisioning.databases.recording import Progress, record
 from provisioning.databases.refusals import refuse_unsafe
 from provisioning.databases.servers import Connection, connect, run, server_errors, url_of
@@ -261,6 +261,7 @@ def _lay_out_if_it_answers(release: Release, cluster: Cluster) -> None:
     try:
         prepare_cluster(cluster)
         lay_out(release, cluster)
+        retire(cluster)
     except Transient as error:
         logger.warning("Release %s is not laid out on cluster %s yet: %s", release.name, cluster.name, error)
 

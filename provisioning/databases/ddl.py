@@ -96,6 +96,11 @@ def seal_template(name: str) -> sql.Composed:
     )
 
 
+def unseal_template(name: str) -> sql.Composed:
+    """A template cannot be dropped."""
+    return sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
+
+
 def disown(role: str) -> sql.Composed:
     """Take a role's grants in the current database, so that it can be dropped. It owns nothing.
 

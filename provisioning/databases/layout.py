@@ -22,6 +22,8 @@ from provisioning.errors import Permanent, Transient
 from provisioning.models import ClusterRelease, Release
 from tenants.models import Cluster
 
+FORMER_KEPT = 1  # templates beside the current one: operations that began before it was published may still copy them
+
 
 class BeingLaidOut(Transient):
     """Another process is laying this release out on the same cluster."""
@@ -84,6 +86,17 @@ def lay_out(release: Release, cluster: Cluster) -> str:
         release=release, cluster=cluster, defaults={"template": name, "ready_at": Now()}
     )
     return name
+
+
+def retire(cluster: Cluster) -> None:
+    """Drop the templates of releases before the former one. Whoever needs one after all has it laid out again."""
+    newest_first = ClusterRelease.objects.filter(cluster=cluster).order_by("-release__created_at")
+    with server_errors(cluster.name), connect(cluster) as connection:
+        for laid_out in newest_first.exclude(release__current=True)[FORMER_KEPT:]:
+            laid_out.delete()  # first: a template without its row is made anew, a row without its template misleads
+            if _is_template(connection, laid_out.template):
+                run(connection, ddl.unseal_template(laid_out.template))
+            run(connection, ddl.drop_database(laid_out.template))
 
 
 @contextmanager

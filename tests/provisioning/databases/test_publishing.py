@@ -90,7 +90,7 @@ def test_publishing_again_with_nothing_new_changes_nothing(house: None, capsys: 
 
 
 def test_a_new_migration_makes_a_new_release_and_another_comment_does_not(
-    house: None, shelf: Shelf, tenant: MakeTenant
+    house: None, shelf: Shelf, tenant: MakeTenant, superuser: psycopg.Connection
 ) -> None:
     former = current()
     path = shelf.write("0001_initial", BOOKS)
@@ -104,6 +104,9 @@ def test_a_new_migration_makes_a_new_release_and_another_comment_does_not(
     head = WRITES_WITHOUT_ALIAS.format(name=shelf.name)
     shelf.write("0002_fill", "migrations.RunPython(fill)", before="0001_initial", head=head)
     second = publish("with-books", actor=BILLING)
+    kept = ClusterRelease.objects.values_list("release", flat=True)
+    assert set(kept) == {first.pk, second.pk}  # a third one's template is gone
+    assert not superuser.execute("SELECT 1 FROM pg_database WHERE datname = %s", (template_name(former),)).fetchall()
     assert (second.name, second.current, second.fingerprint) == ("with-books", True, first.fingerprint)
     assert ClusterRelease.objects.get(release=second).template == template_name(second)
 

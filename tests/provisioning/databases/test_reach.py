@@ -1,20 +1,23 @@
 """globex's own connection, with any SQL, against acme: refused each time, while the same on its own things works."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from controlplane.stack.embedded import Stack
-from provisioning.databases import tiers
 from provisioning.databases.layout import template_name
 from provisioning.databases.releases import current_release
-from provisioning.databases.roles import log_in
 from provisioning.databases.tiers import LoginRole
 from tenants.models import Cluster
 from tenants.states import Tier
+from tests import databases
 from tests.provisioning.databases.conftest import MakeTenant
-from tests.provisioning.databases.making import Made
+from tests.provisioning.databases.making import Made, make_tenant
 
 OWN_WORKS = "SELECT count(*) FROM projects_tag"
 
@@ -43,21 +46,52 @@ ATTACKS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    schema: str
+    role: str
+    url: str
+
+
+@pytest.fixture(scope="module")
+def neighbours(stack: Stack, furnished: None, django_db_blocker: Any) -> Iterator[tuple[Neighbour, Neighbour]]:
+    """acme and globex in the schema tier, made once: attacks leave nothing behind, or they would have succeeded."""
+    with django_db_blocker.unblock():
+        databases.load(stack, "furnished")
+        made = [make_tenant(slug, Tier.SCHEMA) for slug in ("acme", "globex")]
+        for each in made:
+            each.provision()
+        acme, globex = (Neighbour(each.context.schema, each.context.key, url_as(each, stack)) for each in made)
+    yield acme, globex
+    with django_db_blocker.unblock():
+        databases.load(stack, "furnished")
+        for each in made:
+            each.remove()
+        databases.close_all()
+
+
+def url_as(made: Made, stack: Stack) -> str:
+    return make_conninfo(
+        host="127.0.0.1",
+        port=stack.ports.postgres,
+        user=made.context.key,
+        password=LoginRole().password(made.context),
+        dbname=made.context.database,
+    )
+
+
 @pytest.mark.parametrize(("attack", "refusal"), ATTACKS.values(), ids=ATTACKS.keys())
-def test_globex_is_refused_in_the_shared_database(attack: str, refusal: str, neighbours: tuple[Made, Made]) -> None:
+def test_globex_is_refused_in_the_shared_database(
+    attack: str, refusal: str, neighbours: tuple[Neighbour, Neighbour]
+) -> None:
     acme, globex = neighbours
-    names = {"acme": sql.Identifier(acme.context.schema), "role": sql.Identifier(acme.context.key)}
-    with tiers.connect(globex.context) as session:
+    names = {"acme": sql.Identifier(acme.schema), "role": sql.Identifier(acme.role)}
+    with psycopg.connect(globex.url, autocommit=True) as session:
         assert session.execute(OWN_WORKS).fetchall() == [(4,)]
         with pytest.raises(psycopg.Error, match=refusal):
             session.execute(sql.SQL(attack).format(**names))
-    with tiers.connect(acme.context) as session:
+    with psycopg.connect(acme.url) as session:
         assert session.execute(OWN_WORKS).fetchall() == [(4,)]
-
-
-@pytest.fixture
-def neighbours(tenant: MakeTenant) -> tuple[Made, Made]:
-    return tenant("acme"), tenant("globex")
 
 
 @pytest.mark.parametrize("tier", Tier)
@@ -67,16 +101,15 @@ def test_globex_cannot_connect_to_any_other_database(tier: Tier, tenant: MakeTen
     assert release is not None
     others = {acme.context.database, "postgres", "template1", "tenure", "tenure_keyring", template_name(release)}
     shared = Cluster.objects.get().database
-    password = LoginRole().password(globex.context)
-    url = make_conninfo(host="127.0.0.1", port=stack.ports.postgres, user=globex.context.key, password=password)
-    with psycopg.connect(url, dbname=globex.context.database) as session:
+    url = url_as(globex, stack)
+    with psycopg.connect(url) as session:
         assert session.execute(f"SELECT count(*) FROM {globex.context.schema}.projects_tag").fetchall() == [(4,)]
     for database in others | ({shared} if tier == Tier.DATABASE else set()):
         with pytest.raises(psycopg.OperationalError, match=r"permission denied for database|not currently accepting"):
             psycopg.connect(url, dbname=database)
 
 
-def test_a_password_opens_one_role_only(neighbours: tuple[Made, Made]) -> None:
+def test_a_password_opens_one_role_only(neighbours: tuple[Neighbour, Neighbour]) -> None:
     acme, globex = neighbours
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        log_in(acme.context, LoginRole().password(globex.context))
+        psycopg.connect(globex.url, user=acme.role)
