@@ -111,14 +111,16 @@ def _wait_until_it_works(choice: Choice) -> None:
 
 
 def _ready(choice: Choice) -> str:
-    web, application = f"http://localhost:{choice.ports.web}", f"http://<slug>.localhost:{choice.ports.application}/"
+    web = f"http://localhost:{choice.ports.web}"
+    tenants = f"http://<slug>.localhost:{choice.ports.application}/"
+    elsewhere = f"by a process of yours; its TENURE_API_KEY is in {choice.application_key_file}"
     return "\n".join(
         (
             "Tenure is ready.",
             f"  Admin      {web}/admin/",
             f"  API        {web}/api/v1/docs",
             f"  Readiness  {web}/readyz",
-            f"  Tenants    {application}",
+            f"  Tenants    {tenants if choice.application else elsewhere}",
             f"  Data       {choice.folder} (`make clean` removes it)",
             "Ctrl-C stops everything.",
         )

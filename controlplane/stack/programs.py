@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from controlplane.stack.credentials import Credentials
 from controlplane.stack.files import CHECKOUT
-from controlplane.stack.ports import HOST, is_well
+from controlplane.stack.ports import HOST, answers, is_well
 from controlplane.stack.process import Program, always_ready
-from controlplane.stack.variables import Choice
+from controlplane.stack.variables import EXAMPLE_WSGI, Choice
 
 # The variables that hold the control plane's own credentials and keys, and what begins like them.
 CONTROL_PLANE_ONLY = ("DATABASE_", "KEYRING_", "CLUSTER_", "BROKER_", "CACHE_", "S3_", "AWS_", "TENURE_", "SECRET_KEY")
@@ -16,19 +16,31 @@ CONTROL_PLANE_ONLY = ("DATABASE_", "KEYRING_", "CLUSTER_", "BROKER_", "CACHE_", 
 
 def programs(choice: Choice, credentials: Credentials, environment: Mapping[str, str]) -> tuple[Program, ...]:
     """The processes in the order of starting. Workers first: readiness asks for one that looked for work."""
-    return (
+    ports = choice.ports
+    ours = (
         _worker("operations", environment, processes=2),
         _worker("fleet", environment, processes=1),
         _django("sweeper", ("manage.py", "sweep"), environment, grace_s=15),
-        _gunicorn("web", "controlplane.wsgi:application", choice.ports.web, "/healthz", environment),
         _gunicorn(
-            "application",
-            "examples.site.wsgi:application",
-            choice.ports.application,
-            "/",
-            _of_application(choice, credentials, environment),
+            "web", "controlplane.wsgi:application", ports.web, environment, lambda: is_well(ports.web, "/healthz")
         ),
     )
+    if not choice.application:
+        return ours
+    tenants = _gunicorn(
+        "application",
+        choice.application,
+        ports.application,
+        _of_application(choice, credentials, environment),
+        ready=lambda: _serves(choice),
+    )
+    return (*ours, tenants)
+
+
+def _serves(choice: Choice) -> bool:
+    """What the first page of somebody's own application answers is not ours to judge; the example's is."""
+    port = choice.ports.application
+    return is_well(port, "/") if choice.application == EXAMPLE_WSGI else answers(port)
 
 
 def _of_application(choice: Choice, credentials: Credentials, environment: Mapping[str, str]) -> dict[str, str]:
@@ -68,7 +80,9 @@ def _django(
     )
 
 
-def _gunicorn(name: str, application: str, port: int, path: str, environment: Mapping[str, str]) -> Program:
+def _gunicorn(
+    name: str, application: str, port: int, environment: Mapping[str, str], *, ready: Callable[[], bool]
+) -> Program:
     options = (
         *("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--workers", "2", "--threads", "8"),
         *("--graceful-timeout", "5", "--log-level", "warning", "--no-control-socket"),
@@ -80,7 +94,7 @@ def _gunicorn(name: str, application: str, port: int, path: str, environment: Ma
         environment,
         grace_s=10,
         orphaned_with=signal.SIGQUIT,  # ends at once and takes its workers along
-        ready=lambda: is_well(port, path),
+        ready=ready,
     )
 
 

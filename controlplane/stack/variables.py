@@ -14,6 +14,7 @@ from controlplane.stack.ports import DEFAULT_BASE, HOST, WEED_GRPC_OFFSET, Ports
 
 DATABASES = ("DATABASE_URL", "KEYRING_URL", "DIRECTORY_URL", "CLUSTER_URL")
 DATABASE_OWNERS = ("DATABASE_OWNER_URL", "KEYRING_OWNER_URL")  # settings.py takes the URL without OWNER where unset
+EXAMPLE, EXAMPLE_WSGI = "examples.projects", "examples.site.wsgi:application"
 LOCAL_HOSTS = f"{HOST},localhost"
 HIGHEST_BASE = 65_535 - WEED_GRPC_OFFSET - 20
 
@@ -30,6 +31,12 @@ class Choice:
     @property
     def application_key_file(self) -> Path:
         return self.folder / "application-key"
+
+    @property
+    def application(self) -> str:
+        """What serves tenants, as gunicorn names it; empty where the tenant application is served elsewhere."""
+        shows_the_example = EXAMPLE in (self.given.get("TENANT_APPS") or EXAMPLE).split(",")
+        return self.given.get("APPLICATION_WSGI") or (EXAMPLE_WSGI if shows_the_example else "")
 
     def environment(self, credentials: Credentials) -> dict[str, str]:
         """The variables of Tenure's processes: what was given, over what the embedded servers need."""

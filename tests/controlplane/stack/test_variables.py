@@ -107,3 +107,15 @@ def test_aws_is_asked_for_with_an_empty_endpoint(stack: Stack) -> None:
     assert not environment.get("S3_ENDPOINT_URL")
     assert environment["AWS_PROFILE"] == "mine"
     assert "AWS_SECRET_ACCESS_KEY" not in environment
+
+
+@pytest.mark.parametrize(
+    ("given", "application"),
+    [
+        ({}, "examples.site.wsgi:application"),
+        ({"TENANT_APPS": "django.contrib.contenttypes,shop.orders"}, ""),
+        ({"TENANT_APPS": "shop.orders", "APPLICATION_WSGI": "shop.wsgi:application"}, "shop.wsgi:application"),
+    ],
+)
+def test_tenants_are_served_by_the_application_that_is_theirs(given: Mapping[str, str], application: str) -> None:
+    assert choose(given).application == application
