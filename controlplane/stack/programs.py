@@ -22,7 +22,11 @@ def programs(choice: Choice, credentials: Credentials, environment: Mapping[str,
         _worker("fleet", environment, processes=1),
         _django("sweeper", ("manage.py", "sweep"), environment, grace_s=15),
         _gunicorn(
-            "web", "controlplane.wsgi:application", ports.web, environment, lambda: is_well(ports.web, "/healthz")
+            "web",
+            "controlplane.wsgi:application",
+            ports.web,
+            environment,
+            ready=lambda: is_well(ports.web, "/healthz"),
         ),
     )
     if not choice.application:
