@@ -6,7 +6,7 @@ what the run does not allow now, and ReasonMissing.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -104,10 +104,10 @@ def undo(run: Run, *, reason: str, actor: Actor) -> None:
         fenced(run, state=RunState.RUNNING, control=Control.CANCEL, **DUE)
 
 
-def force_complete(
-    run: Run, *, as_state: Literal[RunState.SUCCEEDED, RunState.FAILED], reason: str, actor: Actor
-) -> None:
-    """Call a parked run ended, whatever its steps left behind. A finding stays open until somebody has looked."""
+def force_complete(run: Run, *, as_state: RunState, reason: str, actor: Actor) -> None:
+    """Call a parked run `succeeded` or `failed`, whatever its steps left behind. A finding stays open."""
+    if as_state not in (RunState.SUCCEEDED, RunState.FAILED):
+        raise ValueError(f"A run is called succeeded or failed, not {as_state}.")
     with _acting(
         run,
         "force_complete",

@@ -16,6 +16,7 @@ from tenants.audit import Actor
 SWEEPER = Actor("system", "sweeper", "the sweeper")
 MOST_RINGS = 8  # enough to wake every process of a worker; each goes on by itself until nothing is left
 NOBODY_ANSWERS = timedelta(seconds=15)
+OWN_SLICE_S = 5.0  # short: other pools wait meanwhile, and so does whoever wants this process to end
 KEYS_AT_ONCE = 1_000
 
 WAITING = f"""
@@ -34,7 +35,7 @@ def sweep(workflows: Workflows) -> None:
         for _ring in range(max(1, min(runnable, MOST_RINGS))):  # one when idle: whoever comes shows that it lives
             bell.ring(pool)
         if runnable and longest > NOBODY_ANSWERS:
-            advance(pool=pool, workflows=workflows)
+            advance(pool=pool, workflows=workflows, slice_s=OWN_SLICE_S)
 
 
 def waiting(pool: Pool, workflows: Workflows) -> tuple[int, timedelta]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -11,6 +12,8 @@ from functools import cached_property
 from types import UnionType
 from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 from uuid import UUID
+
+from django.core.serializers.json import DjangoJSONEncoder
 
 from provisioning.engine.fence import checked, fenced_transaction
 from provisioning.models import Claim, Direction, Pool, Run, RunStep, StepState
@@ -211,7 +214,8 @@ class Workflow:
         """The input as a row keeps it. Raises TypeError if it is not this workflow's dataclass."""
         if not isinstance(value, self.input):
             raise TypeError(f"Workflow {self.name!r} wants {self.input.__name__}, not {type(value).__name__}.")
-        return {name: str(item) if isinstance(item, UUID) else item for name, item in asdict(value).items()}
+        kept: dict[str, Any] = json.loads(json.dumps(asdict(value), cls=DjangoJSONEncoder))
+        return kept
 
     def load(self, row: Mapping[str, Any]) -> Any:
         """The dataclass again. Fields that the row lacks take their defaults: old rows meet new code at a deploy."""

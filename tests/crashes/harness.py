@@ -78,6 +78,7 @@ class Worker:
         """How it ended: 0, or minus the signal."""
         status = self.of.ask({"do": "wait", "pid": self.pid, "within_s": within_s})["status"]
         assert status is not None, "the worker did not end in time"
+        self.of.alive.discard(self)
         return int(status)
 
     def kill(self) -> int:
@@ -99,6 +100,7 @@ class Workers:
 
     def __init__(self, workflows: str) -> None:
         self._command = (sys.executable, "-m", "tests.crashes.zygote", workflows)
+        self.alive: set[Worker] = set()
 
     def __enter__(self) -> Self:
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "controlplane.settings"}
@@ -143,7 +145,14 @@ class Workers:
             "clock_shift_s": clock_shift_s,
             "report": str(report or ""),
         }
-        return Worker(self.ask(order)["pid"], self)
+        worker = Worker(self.ask(order)["pid"], self)
+        self.alive.add(worker)
+        return worker
+
+    def end_all(self) -> None:
+        """No worker of one test may meet the runs of the next."""
+        for worker in list(self.alive):
+            worker.kill()
 
     def drive_all(self, *, turns: int = 20) -> None:
         """Wake-ups and time until nothing goes on by itself."""

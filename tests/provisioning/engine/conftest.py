@@ -64,9 +64,15 @@ def begin(acme: Tenant, site: Path) -> Begin:
 
 
 @pytest.fixture(scope="module")
-def workers(control_of_module: None) -> Iterator[Workers]:
+def zygote(control_of_module: None) -> Iterator[Workers]:
     with Workers("tests.provisioning.engine.building.WORKFLOWS") as workers:
         yield workers
+
+
+@pytest.fixture
+def workers(zygote: Workers) -> Iterator[Workers]:
+    yield zygote
+    zygote.end_all()
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -75,6 +76,7 @@ def test_an_input_comes_back_from_its_row_as_it_went_in() -> None:
     workflow = Workflow(name="w", version=1, pool=Pool.OPERATIONS, input=Order, steps=(PLAIN,))
     order = Order(house=uuid4(), owner=uuid4(), rooms=("hall", "kitchen"), floors=2)
     assert workflow.load(workflow.dump(order)) == order
+    assert workflow.dump(order) == json.loads(json.dumps(workflow.dump(order)))  # a repeat compares equal to its row
 
 
 def test_an_old_row_meets_new_code_with_the_defaults_of_what_it_lacks() -> None:
