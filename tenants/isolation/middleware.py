@@ -150,6 +150,8 @@ def _page(notice: Notice) -> HttpResponse:
     if notice.again_s is not None:
         response["Retry-After"] = str(notice.again_s)
     add_never_cache_headers(response)
+    # Django would log an error each time a page looks whether its tenant is ready; what is wrong is logged elsewhere.
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response
 
 
