@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +18,10 @@ from django.db import connections
 from controlplane import env
 from controlplane.stack import embedded
 from provisioning.engine import control
-from provisioning.models import Run, RunLimit
+from provisioning.models import Pool, PoolPulse, Run, RunLimit
 from tenants.models import Tenant
 from tests import databases
-from tests.crashes.harness import BOUNDARIES, Worker, Workers, lapse, wait_for
+from tests.crashes.harness import BOUNDARIES, LONG_AGO, Worker, Workers, lapse, wait_for
 from tests.provisioning.engine.building import BOB, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin
 
@@ -117,6 +119,35 @@ def test_a_worker_cut_off_from_postgres_ends_itself_before_its_lease_does(
         own_stack.begin("postgres")
 
 
+@pytest.fixture
+def listening(control: None) -> Iterator[None]:
+    """A real Celery worker and a real sweeper, which rings it at every pass."""
+    options = ("-Q", "tenure.operations", "--concurrency", "1", "--loglevel", "CRITICAL")
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    commands = [
+        (sys.executable, "-m", "celery", "-A", "controlplane", "worker", *options, *quiet),
+        (sys.executable, "manage.py", "sweep", "--every", "0.2"),
+    ]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "controlplane.settings"}
+    processes = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
+    yield
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_workers_hear_again_after_the_broker_was_killed_with_all_its_messages(
+    own_stack: embedded.Stack, listening: None
+) -> None:
+    def heard() -> bool:
+        return PoolPulse.objects.filter(pool=Pool.OPERATIONS, looked_at__gt=LONG_AGO).exists()
+
+    wait_for(heard, within_s=60)
+    own_stack.restart("valkey", by=signal.SIGKILL)
+    PoolPulse.objects.update(looked_at=LONG_AGO)
+    wait_for(heard, within_s=60)
+
+
 LEASE_S = 1.0
 RUNS, LIMIT, CREW, FAULTS = 14, 3, 3, 14
 
@@ -186,4 +217,4 @@ def all_ended() -> bool:
 
 
 def _make_due() -> None:
-    Run.objects.filter(state="running", lease_until=None).update(run_at="2000-01-01T00:00Z")
+    Run.objects.filter(state="running", lease_until=None).update(run_at=LONG_AGO)

@@ -1,0 +1,17 @@
+"""A run keeps the version it began with, so a version's step names, order and pivot never change once released."""
+
+from provisioning.workflows import WORKFLOWS
+
+RELEASED = {
+    ("onboard", 1): "c12a9bc425cba7e1a45ab4ec6f1b4ce2233a46619cc060a42cab90261ad365f8",
+    ("rotate credentials", 1): "1f4a92f42a68fcdc72e7cfb9bd5b6239ecd2c7a59c8a1e2623334728199c195c",
+}
+"""SHA-256 of each version's shape. A changed digest means: raise the version, keep the old one listed, add a line."""
+
+
+def test_no_released_version_has_changed_its_shape() -> None:
+    assert {key: workflow.digest for key, workflow in WORKFLOWS.items()} == RELEASED
+
+
+def test_each_workflow_is_listed_under_its_own_name_and_version() -> None:
+    assert {key: workflow.key for key, workflow in WORKFLOWS.items()} == {key: key for key in WORKFLOWS}
