@@ -1,4 +1,3 @@
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +51,6 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> "Sh
         (tmp_path / folder / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     settings.TENANT_APPS = ["django.contrib.contenttypes", name]
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     return Shelf(name, tmp_path / name / "migrations")
 
 
