@@ -15,15 +15,15 @@ from tests.pair import Pair
 
 
 @pytest.fixture
-def site(pair: Pair) -> Caller:
+def site(changing_pair: Pair) -> Caller:
     """A key that may everything, beside an active acme and globex."""
     return caller()
 
 
 @pytest.fixture
-def acme(pair: Pair) -> str:
+def acme(changing_pair: Pair) -> str:
     """The path of an active tenant."""
-    return f"tenants/{public_id('ten', pair.acme.tenant_id)}"
+    return f"tenants/{public_id('ten', changing_pair.acme.tenant_id)}"
 
 
 def driven() -> None:
