@@ -21,9 +21,7 @@ class BadFile(TenureError):
     """The file is not a billing export."""
 
     code = "BAD_FILE"
-    cure = (
-        f"Give a .csv with the header {', '.join(COLUMNS)} or a .jsonl with those keys."
-    )
+    cure = f"Give a .csv with the header {', '.join(COLUMNS)} or a .jsonl with those keys."
 
 
 @dataclass(frozen=True, slots=True)

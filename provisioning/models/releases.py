@@ -68,7 +68,8 @@ class RecordedMigration(models.Model):
     replaces = models.JSONField(default=list, help_text="[[app, name]] of the migrations that this one squashes.")
     operations = models.JSONField(
         default=list,
-        help_text="[{position, operation, description, kind: schema|data|mixed, statements: [sql]}]; data runs per tenant.",
+        help_text="[{position, operation, description, kind: schema|data|mixed, statements: [sql]}]; "
+        "data runs per tenant.",
     )
 
     class Meta:
