@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from controlplane.api.codes import CODES, Code
 from controlplane.api.errors import MEDIA_TYPE
+from controlplane.api.examples import EXAMPLES
 
 HEADER: Literal["header"] = "header"
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
@@ -151,6 +152,8 @@ def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for status, response in operation["responses"].items():
             if MEDIA_TYPE in response.get("content", {}):
                 operation["responses"][status] = _shared_problem(status, response, shared)
+            elif "application/json" in response.get("content", {}):
+                _show_an_example(response["content"]["application/json"], shared)
         operation["parameters"] = [_shared_parameter(each, shared) for each in operation.get("parameters", [])]
     components.update({kind: dict(sorted(found.items())) for kind, found in shared.items()})
     return result
@@ -166,6 +169,13 @@ def _shared_problem(status: str, response: dict[str, Any], shared: dict[str, dic
     name = f"Problem{status}{codes}"
     shared["responses"][name] = response
     return {"$ref": f"#/components/responses/{name}"}
+
+
+def _show_an_example(content: dict[str, Any], shared: dict[str, dict[str, Any]]) -> None:
+    name = content["schema"].get("$ref", "").rpartition("/")[2]
+    if name in EXAMPLES:
+        shared["examples"][name] = {"value": EXAMPLES[name]}
+        content["examples"] = {name: {"$ref": f"#/components/examples/{name}"}}
 
 
 def _shared_parameter(parameter: dict[str, Any], shared: dict[str, dict[str, Any]]) -> dict[str, Any]:
