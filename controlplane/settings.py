@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 from controlplane import env
@@ -123,6 +124,8 @@ TENURE_MASTER_KEY = b"" if TENURE_MASTER_KEY_KMS else env.key("TENURE_MASTER_KEY
 TENURE_LEASE_S = env.number("TENURE_LEASE_S", 30)
 TENURE_FAILPOINT = env.text("TENURE_FAILPOINT", "")
 TENURE_TESTING = env.flag("TENURE_TESTING", default=False)
+if TENURE_FAILPOINT and not TENURE_TESTING:
+    raise ImproperlyConfigured("TENURE_FAILPOINT kills workers on purpose. Unset it; only the tests may set it.")
 
 # --- people, language, files ---------------------------------------------------------------------------------------
 AUTH_PASSWORD_VALIDATORS = [

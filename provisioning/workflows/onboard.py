@@ -9,7 +9,7 @@ from django.utils import timezone
 from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
-from provisioning.models import Pool, ResourceKind
+from provisioning.models import Pool, Resource, ResourceKind
 from provisioning.workflows.resources import (
     add_domain,
     context_of,
@@ -50,12 +50,12 @@ class VerificationFailed(Permanent):
 
 def validate(ctx: StepContext) -> Outcome:
     """Refuse early what cannot end well: no release to copy, or a tenant that is not waiting to be made."""
-    if (release := current_release()) is None:
+    if current_release() is None:
         raise NoRelease
     tenant = Tenant.objects.get(pk=ctx.tenant_id)
     if tenant.state != TenantState.PROVISIONING:
         raise Permanent(f"Tenant {tenant.slug} is {tenant.state}, not provisioning.")
-    return Done({"release": release.name})
+    return Done()
 
 
 def mark_failed(ctx: StepContext) -> Outcome:
@@ -98,7 +98,8 @@ def verify(ctx: StepContext) -> Outcome:
 def activate(ctx: StepContext) -> Outcome:
     """Open the doors: the state is the last thing that changes."""
     tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
-    Tenant.objects.filter(pk=tenant.pk).update(release=ctx.outputs["validate"]["release"])
+    copied = Resource.objects.of(tenant.pk, ResourceKind.DATABASE).handle["release"]  # another may be current by now
+    Tenant.objects.filter(pk=tenant.pk).update(release=copied)
     tenant.to(TenantState.ACTIVE)
     events.record(EventType.TENANT_ACTIVATED, tenant_id=tenant.pk, operation=ctx.run_id)
     state_changed(ctx)

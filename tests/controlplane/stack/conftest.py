@@ -1,5 +1,4 @@
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from controlplane.stack.embedded import Stack, start
+from tests.servers import new_folder
 
 
 @contextmanager
 def data_folder() -> Iterator[Path]:
     """Not below pytest's own folder, which every new session closes to other users, PostgreSQL's among them."""
-    parent = Path(tempfile.mkdtemp(prefix="tenure-"))
+    parent = new_folder()
     try:
         yield parent / "data"
     finally:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests import databases
 from tests.crashes.harness import BOUNDARIES, LONG_AGO, Worker, Workers, lapse, wait_for
 from tests.provisioning.engine.building import BOB, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin
+from tests.servers import new_folder
 
 pytestmark = pytest.mark.crash
 
@@ -39,7 +39,7 @@ ALIASES = {
 def own_stack(django_db_blocker: Any) -> Iterator[embedded.Stack]:
     """Servers that this test may break: the process and its workers are turned to them, and back afterwards."""
     before = dict(os.environ)
-    folder = Path(tempfile.mkdtemp(prefix="tenure-"))
+    folder = new_folder()
     with django_db_blocker.unblock(), embedded.start(folder, durable=False) as stack:
         os.environ.update(stack.environment)
         _turn_to_environment()
