@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
@@ -18,6 +19,9 @@ from tenants.findings import Finding, Severity
 
 LOOKED_AT = 32  # more than anybody reads at once; the lists behind the links hold the rest
 SHOWN = 8
+RANK = list(Severity)
+SERIOUS = Q(*(("findings__contains", [{"severity": str(each)}]) for each in RANK[1:]), _connector=Q.OR)
+"""Resources with a finding that somebody should look at: "info" is not one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +35,39 @@ class Linked:
 
 def findings() -> dict[str, Any]:
     """The worst first, counted by severity, and how much of the fleet was ever looked at."""
-    found = [*_of_workflows(), *_of_operations(), *_of_resources()]
-    rank = list(Severity)
-    found.sort(key=lambda each: -rank.index(each.finding.severity))
-    counts = Counter(each.finding.severity for each in found)
+    of_work, kinds = [*_of_workflows(), *_of_operations()], kinds_of_findings()
+    counts = Counter(each.finding.severity for each in of_work)
+    for kind in kinds:
+        counts[kind.severity] += kind.number
+    found = sorted([*of_work, *_of_resources()], key=lambda each: -RANK.index(each.finding.severity))
     kept = Resource.objects.exclude(state=Resource.State.REMOVED)
     return {
         "by_severity": {str(severity): counts[severity] for severity in reversed(Severity)},
         "list": found[:SHOWN],
+        "known": [kind for kind in kinds if kind.severity == Severity.INFO],
         "coverage": kept.aggregate(all=Count("pk"), measured=Count("pk", filter=Q(verified_at__isnull=False))),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The same finding on many resources: how many, and what one of them says."""
+
+    severity: Severity
+    code: str
+    number: int
+    message: str
+
+
+def kinds_of_findings() -> list[Kind]:
+    """Everything that the last verifications kept, counted by the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT each ->> 'severity', each ->> 'code', count(*), min(each ->> 'message') "
+            "FROM provisioning_resource, jsonb_array_elements(findings) each "
+            "WHERE state <> 'removed' AND findings <> '[]' GROUP BY 1, 2 ORDER BY 3 DESC, 2"
+        )
+        return [Kind(Severity(severity), code, number, message) for severity, code, number, message in cursor]
 
 
 def _of_workflows() -> Iterator[Linked]:
@@ -85,9 +112,10 @@ def _of_run(run: Run, code: str, message: str) -> Linked:
 
 
 def _of_resources() -> Iterator[Linked]:
-    wrong = Resource.objects.exclude(state=Resource.State.REMOVED).exclude(findings=[])
+    wrong = Resource.objects.exclude(state=Resource.State.REMOVED).filter(SERIOUS)
     for resource in wrong.select_related("tenant").order_by("-verified_at")[:LOOKED_AT]:
         url = reverse("admin:tenants_tenant_change", args=[resource.tenant_id])
         for kept in resource.findings:
             finding = Finding(**{**kept, "severity": Severity(kept["severity"])})
-            yield Linked(finding, name=resource.tenant.slug, url=f"{url}#resources")
+            if finding.severity != Severity.INFO:
+                yield Linked(finding, name=resource.tenant.slug, url=f"{url}#resources")

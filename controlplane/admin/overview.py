@@ -188,7 +188,7 @@ def tiles(counts: dict[str, int]) -> list[Tile]:
         ("running", "running", "run", "running"),
         ("queued", "queued", "run", "queued"),
         ("failed", "failed in 24 h", "run", "failed"),
-        ("succeeded", "succeeded in 24 h", "run", "succeeded"),
+        ("succeeded", "done in 24 h", "run", "succeeded"),
     )
     return [
         Tile(counts[name], word, label(kind, state).tone, f"{url}?state__exact={state}")

@@ -38,4 +38,4 @@ class PlanAdmin(ReadOnlyAdmin):
     @admin.display(description="tenants", ordering="tenants_on_it")
     def tenants(self, plan: Any) -> SafeString:
         url = reverse("admin:tenants_tenant_changelist")
-        return format_html('<a href="{}?plan__name={}">{}</a>', url, plan.name, plan.tenants_on_it)
+        return format_html('<a href="{}?plan={}">{}</a>', url, plan.name, plan.tenants_on_it)

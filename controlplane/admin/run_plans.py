@@ -103,5 +103,5 @@ def _made(run: Run) -> list[str]:
         or not any(s.state != StepState.PENDING for s in _do_steps(run))
     ):
         return []
-    kept = Resource.objects.filter(tenant_id=run.tenant_id).exclude(state=Resource.State.REMOVED).order_by("kind")
+    kept = Resource.objects.filter(tenant_id=run.tenant_id, state=Resource.State.READY).order_by("kind")
     return [f"{each.get_kind_display()} of {run.tenant.slug}" for each in kept] if run.tenant else []

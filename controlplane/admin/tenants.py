@@ -11,7 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -24,9 +24,11 @@ from controlplane.admin.actors import with_actor_names
 from controlplane.admin.audit import entries_of
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.confirm import ReasonForm, actor_of, plan_then_confirm
+from controlplane.admin.findings import SERIOUS
 from controlplane.admin.onboarding import onboard, plan_page
 from controlplane.admin.operations import OPERATE, uuid_of
 from controlplane.admin.polling import to_login
+from controlplane.admin.tenant_filters import ClusterFilter, HealthFilter, PlanFilter, ReleaseFilter, TierFilter
 from controlplane.admin.words import NOTHING
 from controlplane.templatetags.ops import badge, moment
 from provisioning import lifecycle
@@ -37,54 +39,7 @@ from tenants.models import Domain, Placement, Tenant
 from tenants.states import TenantState
 
 HAND_OUT = "tenants.hand_out_credentials"
-SERIOUS = Q(*((("findings__contains", [{"severity": each}])) for each in list(Severity)[1:]), _connector=Q.OR)
-"""Resources with a finding that somebody should look at: "info" is not one."""
 LATEST = 10  # operations and audit entries on the tenant's own page; the rest is a link away
-
-
-class TierFilter(admin.SimpleListFilter):
-    """The tier where the rows live now."""
-
-    title = "tier"
-    parameter_name = "tier"
-
-    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [("schema", "schema"), ("database", "database"), ("none", "no place")]
-
-    def queryset(self, _request: HttpRequest, tenants: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "none":
-            return tenants.filter(placed_tier=None)
-        return tenants.filter(placed_tier=self.value()) if self.value() else tenants
-
-
-class ClusterFilter(admin.SimpleListFilter):
-    """By the name of a cluster, from a link: there may be more clusters than fit in a row of choices."""
-
-    title = "cluster"
-    parameter_name = "cluster"
-
-    def lookups(self, request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name)] if (name := request.GET.get("cluster")) else []
-
-    def has_output(self) -> bool:
-        return bool(self.lookup_choices)
-
-    def queryset(self, _request: HttpRequest, tenants: QuerySet[Any]) -> QuerySet[Any]:
-        return tenants.filter(placed_cluster=self.value()) if self.value() else tenants
-
-
-class HealthFilter(admin.SimpleListFilter):
-    """Tenants with findings or an operation that needs a person."""
-
-    title = "health"
-    parameter_name = "health"
-
-    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [("attention", "needs attention")]
-
-    def queryset(self, _request: HttpRequest, tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
-        wrong = Q(findings_open=True) | Q(parked=True) | Q(state=TenantState.FAILED)
-        return tenants.filter(wrong) if self.value() == "attention" else tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +67,7 @@ class TenantAdmin(ReadOnlyAdmin):
     verbs = ("retry", "rotate_credentials")
 
     list_display = ("tenant", "standing", "health", "tier", "where", "on_release", "operation", "since")
-    list_filter = ("state", TierFilter, HealthFilter, ClusterFilter, "region")
+    list_filter = ("state", TierFilter, HealthFilter, "region", ClusterFilter, PlanFilter, ReleaseFilter)
     list_before_template = "admin/parts/onboard_button.html"
     search_fields = ("slug__startswith", "external_ref__exact")
     search_help_text = "Beginning of a slug, an external reference, or ten_…"

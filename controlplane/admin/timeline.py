@@ -120,7 +120,7 @@ def timeline(run: Run, steps: Sequence[RunStep], events: Sequence[RunEvent], *, 
         return Line(
             step=step,
             current=not run.ended and step.name == run.step and step.direction == run.direction,
-            took=_took(step, now),
+            took=_took(step, _failures(step, events), now),
             bars=tuple(_bar(span, scale) for span in spans[step.pk]),
             failures=_failures(step, events),
         )
@@ -179,12 +179,14 @@ def _failures(step: RunStep, events: Sequence[RunEvent]) -> tuple[RunEvent, ...]
     )
 
 
-def _took(step: RunStep, now: datetime) -> timedelta | None:
+def _took(step: RunStep, failures: Sequence[RunEvent], now: datetime) -> timedelta | None:
+    """From the first begin to the end, to its last failure, or to now."""
     if step.started_at is None:
         return None
     if step.state in (StepState.STARTED, StepState.WAITING):
         return now - step.started_at
-    return step.finished_at - step.started_at if step.finished_at else None
+    end = step.finished_at or (failures[-1].at if failures else None)
+    return end - step.started_at if end else None
 
 
 def _bar(span: Span, scale: Scale) -> Bar:

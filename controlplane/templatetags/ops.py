@@ -32,6 +32,12 @@ def badge(kind: str, state: str, text: str = "") -> SafeString:
 
 
 @register.simple_tag
+def counted_badge(kind: str, state: str, number: int) -> SafeString:
+    """How many are in a state: `3 error`."""
+    return badge(kind, state, f"{number} {label(kind, state).word}")
+
+
+@register.simple_tag
 def icon(name: str) -> SafeString:
     return format_html('<span class="material-symbols-outlined tn-icon" aria-hidden="true">{}</span>', name)
 

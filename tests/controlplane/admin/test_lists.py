@@ -76,6 +76,11 @@ def test_an_operation_is_found_by_its_id_and_its_tenant(ops: Client) -> None:
         ("health=attention", {"failed-one", "parked-one"}),
         ("tier=database", set()),
         ("cluster=local-1&state__exact=active", {"acme"}),
+        ("cluster=elsewhere", set()),
+        ("plan=dedicated", set()),
+        ("release=2020.01.1", set()),
+        ("plan=standard&release=&state__exact=failed", {"failed-one"}),
+        ("tier=none", {"failed-one"}),
     ],
 )
 def test_tenants_are_filtered_by_url(ops: Client, look: standing.Fleet, query: str, slugs: set[str]) -> None:

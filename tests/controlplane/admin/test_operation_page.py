@@ -104,8 +104,15 @@ def test_who_may_only_look_sees_no_verb(viewer: Client, look: standing.Fleet) ->
 
 def test_a_parked_operation_says_its_cause_and_what_to_do(ops: Client) -> None:
     text = page(ops, standing.parked(accepted("acme")))
-    for words in (standing.AWAY["code"], standing.AWAY["detail"], standing.AWAY["hint"], "needs a person"):
+    for words in (standing.AWAY["code"], standing.AWAY["detail"], "needs a person", "Remove the cause, then retry"):
         assert str(words) in text
+    assert text.count("the same again") == 7  # of eight failures
+
+
+def test_a_cause_that_no_repeat_removes_comes_with_its_own_hint(ops: Client) -> None:
+    run = standing.parked(accepted("acme"))
+    Run.objects.filter(pk=run.pk).update(error={**standing.AWAY, "retryable": False})
+    assert str(standing.AWAY["hint"]) in page(ops, run)
 
 
 def test_an_operation_past_its_deadline_says_that_it_stalls_and_who_has_it(ops: Client) -> None:

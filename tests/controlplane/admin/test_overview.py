@@ -31,6 +31,19 @@ def test_every_number_leads_to_a_list_of_that_many(ops: Client, look: standing.F
     assert Tenant.objects.count() == int(cells[-1][1])
 
 
+def test_every_link_of_every_page_leads_somewhere(ops: Client, look: standing.Fleet) -> None:
+    starts = ("/admin/", "/admin/tenants/plan/", "/admin/provisioning/release/", "/admin/tenants/auditentry/")
+    rows = (f"/admin/tenants/tenant/{look.active.pk}/", f"/admin/provisioning/run/{look.parked.pk}/")
+    found = {
+        link.replace("&amp;", "&")
+        for url in (*starts, *rows)
+        for link in re.findall(r'href="(/admin/[^"#]*)', text(ops, url))
+    }
+    assert len(found) > 30
+    for link in sorted(found):
+        assert ops.get(link).status_code == 200, link
+
+
 def test_what_needs_a_person_comes_with_its_cause(ops: Client, look: standing.Fleet) -> None:
     attention = text(ops).split('id="attention"')[1].split("</section>")[0]
     assert "parked-one" in attention

@@ -71,6 +71,13 @@ def test_a_step_that_succeeded_at_last_ends_in_a_good_mark() -> None:
     assert [(bar.kind, bar.tone) for bar in drawn.do[0].bars][-1] == ("mark", Tone.GOOD)
 
 
+def test_a_step_that_failed_took_until_its_last_failure() -> None:
+    drawn = timeline(
+        run(), [step(1, StepState.FAILED, 0, attempts=2)], [failure(1, 0, 1), failure(1, 0, 7)], now=at(99)
+    )
+    assert drawn.do[0].took == timedelta(seconds=7)
+
+
 def test_undo_is_a_lane_of_its_own_in_the_order_of_undoing() -> None:
     steps = [
         step(0, StepState.SUCCEEDED, 0, 1),

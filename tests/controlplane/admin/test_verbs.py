@@ -51,10 +51,12 @@ def test_retry_needs_a_reason_and_leads_back_to_the_operation(ops: Client) -> No
 def test_undo_wants_the_slug_typed_when_something_is_removed(ops: Client) -> None:
     run = accepted("acme")
     tenant = Tenant.objects.get(slug="acme")
-    tenant.resources.create(kind="bucket", handle={"bucket": "t-1"})
+    tenant.resources.create(kind="bucket", handle={"bucket": "t-1"}, state="ready")
+    tenant.resources.create(kind="domain", handle={"domain": "acme.localhost"})  # planned: nothing to remove
     standing.parked(run)
     page = ops.get(url(run, "undo"))
     assert "bucket of acme" in page.content.decode()
+    assert "domain of acme" not in page.content.decode()
     wrong = confirm(ops, url(run, "undo"), reason="Not needed.", typed="acne")
     assert wrong.status_code == 422
     assert "That is not acme." in wrong.content.decode()
