@@ -29,7 +29,7 @@ SETTINGS = {
     "jit": "off",  # costs more than it saves on the short statements of this work
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_line_prefix": "%u@%d ",
+    "log_line_prefix": "%m [%p] %u@%d ",
     "log_min_error_statement": "panic",  # statements and details hold tenants' data
     "log_error_verbosity": "terse",
 }

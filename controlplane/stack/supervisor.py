@@ -15,6 +15,7 @@ from controlplane.stack.process import start as start_program
 RESTARTS = 5  # of one program within a minute, before the supervisor gives up
 WINDOW_S = 60.0
 WATCH_S = 0.5
+MOST_LOG_BYTES = 20 * 1024**2  # looked at when a server starts: enough for weeks of a newcomer's machine
 
 
 class Supervisor:
@@ -122,4 +123,7 @@ class Supervisor:
     def _log(self, program: Program) -> Path:
         logs = self.folder / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
-        return logs / f"{program.name}.log"
+        log = logs / f"{program.name}.log"
+        if log.exists() and log.stat().st_size > MOST_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+        return log
