@@ -164,7 +164,7 @@ class Code(StrEnum):
         "INTERNAL",
         500,
         "Something is wrong on our side",
-        "Nothing of this request was done. Report the request id.",
+        "Report the request id. With an Idempotency-Key the request may be repeated safely.",
     )
     NO_CAPACITY = (
         "NO_CAPACITY",
