@@ -62,6 +62,7 @@ def mark_failed(ctx: StepContext) -> Outcome:
     """The end of an undone onboarding: only the row is left, with its slug, visible and ready for a retry."""
     tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
     if tenant.state == TenantState.PROVISIONING:
+        release_placement(tenant, at=timezone.now())  # reserved when the wish was accepted, before any step
         tenant.to(TenantState.FAILED)
         events.record(EventType.TENANT_ONBOARDING_FAILED, tenant_id=tenant.pk, operation=ctx.run_id)
         state_changed(ctx)

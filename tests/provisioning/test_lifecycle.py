@@ -121,6 +121,13 @@ def test_an_onboarding_that_cannot_succeed_leaves_only_the_row_and_can_be_retrie
     assert Tenant.objects.get(slug="acme").state == TenantState.ACTIVE
 
 
+def test_an_onboarding_refused_by_its_first_step_gives_its_place_back(house: None) -> None:
+    run = accepted("acme")
+    Release.objects.update(current=False)
+    assert driven(run).state == RunState.FAILED
+    assert not Placement.objects.filter(active=True).exists()
+
+
 def test_credentials_open_the_own_database_and_bucket_and_nobody_elses(house: None) -> None:
     acme, globex = onboarded("acme", Tier.SCHEMA), onboarded("globex", Tier.DATABASE)
     ours = lifecycle.hand_out_credentials(tenant=acme, actor=BILLING)
