@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.cache import never_cache
 
 from controlplane.admin import live, run_plans
 from controlplane.admin.actors import actor, with_actor_names
@@ -145,7 +146,7 @@ class OperationAdmin(ReadOnlyAdmin):
 
     def extra_urls(self, name: str) -> Sequence[URLPattern]:
         # Not behind the admin's own guard: it would answer with the login page, and htmx would swap that in.
-        return (path("<uuid:object_id>/live/", self.fragment, name=f"{name}_live"),)
+        return (path("<uuid:object_id>/live/", never_cache(self.fragment), name=f"{name}_live"),)
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {**self.shown(request, row), "curl": self.curl(request, row)}

@@ -9,6 +9,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.views.decorators.cache import never_cache
 from unfold.dataclasses import SearchResult
 from unfold.sites import UnfoldAdminSite
 
@@ -70,7 +71,7 @@ class OpsSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold ships no types
 
     def extra_urls(self) -> list[URLPattern]:
         return [
-            path("live/", self.overview_live, name="live"),
+            path("live/", never_cache(self.overview_live), name="live"),
             path("help/", self.admin_view(self.help), name="help"),
         ]
 

@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from controlplane.admin import live, tenant_plans
@@ -160,7 +161,7 @@ class TenantAdmin(ReadOnlyAdmin):
             path("onboard/", self.guarded(lambda request: onboard(request, self)), name=f"{name}_onboard"),
             path("onboard/plan/", self.guarded(lambda request: plan_page(request, self)), name=f"{name}_plan"),
             path("<uuid:object_id>/verify/", self.guarded(require_POST(self.verify)), name=f"{name}_verify"),
-            path("<uuid:object_id>/live/", self.fragment, name=f"{name}_live"),
+            path("<uuid:object_id>/live/", never_cache(self.fragment), name=f"{name}_live"),
         )
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:

@@ -202,3 +202,19 @@ def test_every_act_is_in_the_audit_log_under_the_person(ops: Client) -> None:
     last = AuditEntry.objects.get(public__action="operation.retried").public
     assert last["actor"].startswith("user:")
     assert last["operation"] == str(run.pk)
+
+
+def test_in_production_the_plan_page_says_so(ops: Client, settings: Any) -> None:
+    run = standing.parked(accepted("acme"))
+    assert "This is <strong>production</strong>" not in ops.get(url(run, "undo")).content.decode()
+    settings.ENVIRONMENT = "production"
+    assert "This is <strong>production</strong>" in ops.get(url(run, "undo")).content.decode()
+
+
+def test_a_refusal_leads_back_to_what_one_may_see(viewer: Client) -> None:
+    page = viewer.get("/admin/tenants/tenant/onboard/")
+    assert page.status_code == 403
+    assert 'href="/admin/"' in page.content.decode()
+    gone = viewer.get("/admin/nowhere/")
+    assert gone.status_code == 404
+    assert 'href="/admin/"' in gone.content.decode()
