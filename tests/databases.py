@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
 
+from controlplane.stack.bootstrap import GUESTS
 from controlplane.stack.embedded import Stack
 from tenants.isolation.grants import grant_runtime
 
@@ -63,7 +64,7 @@ def _copy(stack: Stack, source: str, target: str) -> None:
             )
         )
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {target} FROM PUBLIC").format(**names))
-        for guest in ("tenure_control", "tenure_directory"):
+        for guest in GUESTS.get(target, ()):  # a copy does not inherit its template's database grants
             connection.execute(
                 sql.SQL("GRANT CONNECT ON DATABASE {target} TO {}").format(sql.Identifier(guest), **names)
             )

@@ -25,7 +25,7 @@ def new_folder() -> Path:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Settings read the environment as they are imported, so the servers' addresses must be there first."""
-    if {"--collect-only", "--help", "--version"} & set(early_config.invocation_params.args):
+    if runs_no_test(early_config):
         folder = new_folder()
         ports, credentials = free_ports(), load_or_make(folder)
         os.environ.update(embedded.environment(ports, credentials), TENURE_TESTING="true")
@@ -35,6 +35,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     _running.append(stack)
     os.environ.update(stack.environment, TENURE_TESTING="true")
     os.environ.pop("TENANT_APPS", None)  # the tests are about the example application
+
+
+def runs_no_test(config: pytest.Config) -> bool:
+    """Whether this process only lists tests, or hands them out to others (pytest-xdist), each with its own servers."""
+    if {"--collect-only", "--help", "--version"} & set(config.invocation_params.args):
+        return True
+    hands_out = getattr(config.known_args_namespace, "numprocesses", None)
+    return bool(hands_out) and "PYTEST_XDIST_WORKER" not in os.environ
 
 
 def pytest_unconfigure() -> None:
