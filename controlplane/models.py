@@ -19,8 +19,8 @@ class Scope(models.TextChoices):
     """What a key may do. There is no wildcard: a key that may everything lists everything."""
 
     TENANTS_READ = "tenants:read", "read tenants, operations, plans, tiers, clusters and releases"
-    TENANTS_WRITE = "tenants:write", "onboard and change tenants"
-    TENANTS_CREDENTIALS = "tenants:credentials", "hand out and rotate a tenant's credentials"
+    TENANTS_WRITE = "tenants:write", "onboard and change tenants, rotate their passwords"
+    TENANTS_CREDENTIALS = "tenants:credentials", "hand out a tenant's credentials"
     OPERATIONS_WRITE = "operations:write", "pause, resume, retry, skip, undo and cancel operations"
 
 

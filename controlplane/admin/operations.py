@@ -18,7 +18,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 
-from controlplane.admin import live, run_plans
+from controlplane import run_plans
+from controlplane.admin import live
 from controlplane.admin.actors import actor, with_actor_names
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.confirm import ReasonForm, VerbForm, plan_then_confirm

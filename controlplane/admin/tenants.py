@@ -20,7 +20,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from controlplane.admin import live, tenant_plans
+from controlplane import tenant_plans
+from controlplane.admin import live
 from controlplane.admin.actors import with_actor_names
 from controlplane.admin.audit import entries_of
 from controlplane.admin.base import ReadOnlyAdmin

@@ -16,7 +16,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.admin import run_plans
+from controlplane import run_plans
 from controlplane.api.bodies import NoBodyRequest, Shape, shaped
 from controlplane.api.codes import Code
 from controlplane.api.endpoint import Endpoint, PlanQuery, serves, who

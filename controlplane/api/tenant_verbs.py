@@ -11,7 +11,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.admin.tenant_plans import plan_retry, plan_rotate
 from controlplane.api import etags
 from controlplane.api.bodies import Json, NoBodyRequest, Shape, shaped
 from controlplane.api.codes import Code
@@ -26,6 +25,7 @@ from controlplane.api.pagination import ListQuery, page, page_of
 from controlplane.api.plan_shape import FindingShape, VerbPlanShape, verb_plan
 from controlplane.api.tenants import TENANT, AcceptedShape, accepted
 from controlplane.models import Scope
+from controlplane.tenant_plans import plan_retry, plan_rotate
 from provisioning import lifecycle
 from provisioning.models import Resource, ResourceKind, Run
 from provisioning.workflows.plans import VerbPlan
@@ -80,7 +80,7 @@ class RetryTenant(Endpoint):
 
 class RotateCredentials(Endpoint):
     @serves(
-        scope=Scope.TENANTS_CREDENTIALS,
+        scope=Scope.TENANTS_WRITE,
         name="rotate_tenant_credentials",
         summary="Rotate a tenant's database password",
         query=PlanQuery,

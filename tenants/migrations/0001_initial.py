@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ('capacity', models.PositiveIntegerField(help_text='The most tenants it may hold.')),
                 ('max_running', models.PositiveIntegerField(default=4, help_text='The most operations that may work on it at once.', validators=[django.core.validators.MinValueValidator(1)])),
                 ('sealed_url', models.BinaryField(help_text="The provisioning role's URL, sealed with the master key.")),
+                ('database', models.CharField(help_text='The shared database, which that URL names, too.', max_length=63)),
                 ('public_host', models.CharField(help_text='Host name that applications connect to.', max_length=255)),
                 ('public_port', models.PositiveIntegerField(default=5432)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),

@@ -4,12 +4,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.core.management import get_commands
 from django.db import connections, transaction
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tenants import audit
-from tenants.actions import COUNTS
+from tenants.actions import COUNTS, SYSTEM_ACTORS
 from tenants.audit import PLATFORM_CHAIN, Actor, AuditAction, AuditBodyError, Entry, ObjectType, Outcome, body_of
 from tenants.models import AuditChain, AuditEntry, Plan, Tenant
 
@@ -17,6 +18,8 @@ ALICE = Actor(kind="user", id="7", name="Alice Liddell")
 KEYS_OF_A_BODY = set(
     "v entry at action actor tenant object_type object_id outcome operation request keys counts commits".split()
 )
+
+WORDS = {*AuditAction, *Outcome, *ObjectType, *COUNTS, *SYSTEM_ACTORS, *get_commands()}  # these may get in
 
 
 @pytest.fixture
@@ -169,6 +172,7 @@ class TestTheBodyIsClosed:
     @example(text="{00000000-0000-4000-8000-000000000000}")
     @example(text="tenant.created\n")
     def test_free_text_gets_in_nowhere(self, place: Any, text: str) -> None:
+        assume(text not in WORDS)
         with pytest.raises(AuditBodyError) as refused:
             self.body(**place(text))
         assert refused.value.__cause__ is None  # what was passed must not reach a traceback either
