@@ -1,6 +1,7 @@
 """Every write of a run on its way from step to step. Each function runs in a transaction that holds the run's row."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ ENGINE = Actor("system", "engine", "the engine")
 MOST_CRASHES = 5
 LONGEST_OUTPUT = 16_384  # bytes of JSON: an output is a reference, not a payload
 PAUSED_FOR, PARKED_FOR, WAITS_FOR = timedelta(days=7), timedelta(hours=24), timedelta(hours=1)
+GIVEN_UP = "It is not tried again by itself any more. Remove the cause, then retry it; or undo what was made."
 FREED: dict[str, Any] = {"lease_until": None, "owner": ""}
 
 ENDS = {
@@ -190,6 +192,8 @@ def pause(run: Run, row: RunStep) -> None:
 def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> None:
     """Stop for a person. The error says why; the exits are in control.py."""
     cause = cause_of(run) if run.direction == Direction.UNDO else None
+    if failed.verdict == Verdict.TRY_AGAIN:
+        failed = replace(failed, hint=GIVEN_UP)
     _write(row, state=StepState.FAILED, crashes=F("crashes") + int(failed.code == "WORKER_DIED"))
     write_event(run, EventKind.PARKED, detail=f"{failed.code}: {failed.detail}")
     fenced(

@@ -64,6 +64,7 @@ def test_a_transient_failure_is_tried_again_and_leaves_no_trace_in_the_end(begin
 def test_attempts_used_up_park_the_run_and_a_retry_starts_counting_anew(begin: Begin) -> None:
     run = drive_on(begin(trouble={"foundation": "transient"}))
     assert (run.state, run.attempts, error_of(run)["code"], run.step) == ("parked", 3, "TRANSIENT", "foundation")
+    assert "not tried again by itself" in error_of(run)["hint"]
     assert kinds(run)[-4:] == ["failed", "failed", "failed", "parked"]
     control.retry(run, reason="the mixer is mended", actor=BOB)
     assert (drive(run).attempts, run.state) == (1, "running")
