@@ -8,6 +8,7 @@ from django.db import connections
 from django.utils import timezone
 
 from provisioning import lifecycle
+from provisioning.engine.record import GIVEN_UP
 from provisioning.models import Direction, EventKind, PoolPulse, Run, RunEvent, RunState, RunStep, StepState
 from tenants.models import Placement, Tenant
 from tests.fleet import BILLING, accepted, driven, onboarded
@@ -121,7 +122,9 @@ def paused(run: Run) -> Run:
 
 def parked(run: Run, step: str = "create bucket") -> Run:
     """Eight attempts, then a stop for a person."""
-    run = begun(run, step, StepState.FAILED, state=RunState.PARKED, error={**AWAY, "step": step}, attempts=8)
+    run = begun(
+        run, step, StepState.FAILED, state=RunState.PARKED, error={**AWAY, "hint": GIVEN_UP, "step": step}, attempts=8
+    )
     _failures(run, 8)
     RunEvent.objects.create(run=run, step=step, direction=Direction.DO, kind=EventKind.PARKED, detail="STORE_AWAY")
     return run

@@ -111,7 +111,7 @@ def test_a_parked_operation_says_its_cause_and_what_to_do(ops: Client) -> None:
 
 def test_a_cause_that_no_repeat_removes_comes_with_its_own_hint(ops: Client) -> None:
     run = standing.parked(accepted("acme"))
-    Run.objects.filter(pk=run.pk).update(error={**standing.AWAY, "retryable": False})
+    Run.objects.filter(pk=run.pk).update(error=standing.AWAY)
     assert str(standing.AWAY["hint"]) in page(ops, run)
 
 

@@ -17,6 +17,12 @@ def visits(acme: Tenant) -> int:
     return acme.version - 1
 
 
+@pytest.fixture(autouse=True)
+def the_longest_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait that happens to be almost nothing would end within the same wake-up."""
+    monkeypatch.setattr("random.uniform", lambda _least, most: most)
+
+
 def drive_until_failed(run: Run) -> None:
     """To the first failed attempt, past the wait of the walls."""
     while not drive(run).attempts:
