@@ -88,7 +88,7 @@ NEEDS = [
     ("patch", "tenants/ten_x", Scope.TENANTS_WRITE),
     ("post", "tenants/ten_x/retry", Scope.TENANTS_WRITE),
     ("post", "tenants/ten_x/credentials", Scope.TENANTS_CREDENTIALS),
-    ("post", "tenants/ten_x/rotate-credentials", Scope.TENANTS_CREDENTIALS),
+    ("post", "tenants/ten_x/rotate-credentials", Scope.TENANTS_WRITE),
     ("post", "operations/op_x/cancel", Scope.OPERATIONS_WRITE),
 ]
 
