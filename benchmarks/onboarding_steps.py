@@ -1,4 +1,4 @@
-"""Part of the onboarding benchmark: our database step in both tiers, and plain SQL replay, in turns. Prints JSON."""
+"""Part of the onboarding benchmark: our database step in both tiers, and its rivals, in turns. Prints JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,19 +21,40 @@ from controlplane.stack.postgres import bin_folder
 WARM = 2
 
 
-def main(turns: int) -> None:
+def main(turns: int, migrations: int) -> None:
     control.furnish()
-    seconds: dict[str, list[float]] = {"plain": [], "schema": [], "database": []}
     script, name = plain_script(our_step("schema")[1])
-    for turn in range(turns + WARM):
-        for what, spent in (
-            ("plain", plain_replay(script, name)),
-            ("schema", our_step("schema")[0]),
-            ("database", our_step("database")[0]),
-        ):
-            if turn >= WARM:
-                seconds[what].append(spent)
+    with peer() as migrate:
+        seconds = {"migrating": [migrate(f"m{number}") for number in range(migrations)]}
+    with peer(PEER_BASE="m0") as clone:
+        variants: dict[str, Callable[[], float]] = {
+            "plain": lambda: plain_replay(script, name),
+            "schema": lambda: our_step("schema")[0],
+            "database": lambda: our_step("database")[0],
+            "clone": lambda: clone(f"c{uuid4().hex}"),
+        }
+        rounds = [{what: create() for what, create in variants.items()} for _turn in range(turns + WARM)][WARM:]
+    seconds |= {what: [each[what] for each in rounds] for what in variants}
     print(json.dumps(seconds))
+
+
+@contextmanager
+def peer(**variables: str) -> Iterator[Callable[[str], float]]:
+    """The django-tenants project in a process of its own: give it a schema's name, and it says how long it took."""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.peer.settings", **variables}
+    command = [sys.executable, "-m", "benchmarks.peer.creating"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, bufsize=1, **pipes) as child:
+        asked, answers = child.stdin, child.stdout
+        assert asked is not None
+        assert answers is not None
+
+        def create(name: str) -> float:
+            asked.write(f"{name}\n")
+            return float(answers.readline())
+
+        yield create
+        asked.close()
 
 
 def our_step(tier: str) -> tuple[float, str]:
@@ -83,4 +106,4 @@ def plain_replay(script: str, name: str) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -2,36 +2,27 @@
 
 import os
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
 from controlplane.stack import embedded
 from controlplane.stack.credentials import load_or_make
+from controlplane.stack.files import scratch_folder
 from controlplane.stack.ports import free_ports
 
 _running: list[embedded.Stack] = []
-MEMORY = Path("/dev/shm")  # noqa: S108  where Linux keeps files in memory: thousands of small ones are made and dropped
-ENOUGH_BYTES = 4 * 1024**3
-
-
-def new_folder() -> Path:
-    """A folder for the data of servers that live as long as a test session."""
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES
-    return Path(tempfile.mkdtemp(prefix="tenure-", dir=MEMORY if roomy else None))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Settings read the environment as they are imported, so the servers' addresses must be there first."""
     if runs_no_test(early_config):
-        folder = new_folder()
+        folder = scratch_folder()
         ports, credentials = free_ports(), load_or_make(folder)
         os.environ.update(embedded.environment(ports, credentials), TENURE_TESTING="true")
         shutil.rmtree(folder)
         return
-    stack = embedded.start(new_folder(), durable=False)
+    stack = embedded.start(scratch_folder(), durable=False)
     _running.append(stack)
     os.environ.update(stack.environment, TENURE_TESTING="true")
     os.environ.pop("TENANT_APPS", None)  # the tests are about the example application

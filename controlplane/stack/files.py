@@ -1,11 +1,15 @@
 """Files and folders of the stack's data folder."""
 
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+MEMORY = Path("/dev/shm")  # noqa: S108  where Linux keeps files in memory
+ENOUGH_BYTES = 4 * 1024**3
 
 
 def write_private(path: Path, text: str) -> None:
@@ -33,3 +37,13 @@ def let_others_pass(folder: Path) -> None:
 def data_folder(given: Mapping[str, str]) -> Path:
     """Where `make run` keeps everything: TENURE_FOLDER, or `.tenure` in the checkout."""
     return Path(given.get("TENURE_FOLDER") or CHECKOUT / ".tenure").resolve()
+
+
+def scratch_folder() -> Path:
+    """A new folder for servers that live for one run of tests or of a benchmark; whoever asks removes it.
+
+    In memory where there is room: a tenant is hundreds of small files, and a disk that is slow to create them would
+    hide every other difference.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES
+    return Path(tempfile.mkdtemp(prefix="tenure-", dir=MEMORY if roomy else None))

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from controlplane.stack.embedded import Stack, start
-from tests.servers import new_folder
+from controlplane.stack.files import scratch_folder
 
 
 @contextmanager
 def data_folder() -> Iterator[Path]:
     """Not below pytest's own folder, which every new session closes to other users, PostgreSQL's among them."""
-    parent = new_folder()
+    parent = scratch_folder()
     try:
         yield parent / "data"
     finally:

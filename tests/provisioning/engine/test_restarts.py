@@ -16,6 +16,7 @@ from django.db import connections
 
 from controlplane import env
 from controlplane.stack import embedded
+from controlplane.stack.files import scratch_folder
 from provisioning.engine import control
 from provisioning.models import Pool, PoolPulse, Run, RunLimit
 from tenants.models import Tenant
@@ -23,7 +24,6 @@ from tests import databases
 from tests.crashes.harness import BOUNDARIES, LONG_AGO, Worker, Workers, lapse, wait_for
 from tests.provisioning.engine.building import BOB, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin
-from tests.servers import new_folder
 
 pytestmark = pytest.mark.crash
 
@@ -39,7 +39,7 @@ ALIASES = {
 def own_stack(django_db_blocker: Any) -> Iterator[embedded.Stack]:
     """Servers that this test may break: the process and its workers are turned to them, and back afterwards."""
     before = dict(os.environ)
-    folder = new_folder()
+    folder = scratch_folder()
     with django_db_blocker.unblock(), embedded.start(folder, durable=False) as stack:
         os.environ.update(stack.environment)
         _turn_to_environment()
