@@ -43,8 +43,8 @@ def peer(**variables: str) -> Iterator[Callable[[str], float]]:
     """The django-tenants project in a process of its own: give it a schema's name, and it says how long it took."""
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.peer.settings", **variables}
     command = [sys.executable, "-m", "benchmarks.peer.creating"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env=environment, text=True, bufsize=1, **pipes) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, text=True, bufsize=1, stdin=pipe, stdout=pipe) as child:
         asked, answers = child.stdin, child.stdout
         assert asked is not None
         assert answers is not None
