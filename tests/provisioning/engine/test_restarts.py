@@ -4,8 +4,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ from controlplane import env
 from controlplane.stack import embedded
 from controlplane.stack.files import scratch_folder
 from provisioning.engine import control
-from provisioning.models import Pool, PoolPulse, Run, RunLimit
+from provisioning.models import Run, RunLimit
 from tenants.models import Tenant
 from tests import databases
 from tests.crashes.harness import BOUNDARIES, LONG_AGO, Worker, Workers, lapse, wait_for
@@ -117,35 +115,6 @@ def test_a_worker_cut_off_from_postgres_ends_itself_before_its_lease_does(
         assert worker.wait() == -signal.SIGKILL
     finally:
         own_stack.begin("postgres")
-
-
-@pytest.fixture
-def listening(control: None) -> Iterator[None]:
-    """A real Celery worker and a real sweeper, which rings it at every pass."""
-    options = ("-Q", "tenure.operations", "--concurrency", "1", "--loglevel", "CRITICAL")
-    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    commands = [
-        (sys.executable, "-m", "celery", "-A", "controlplane", "worker", *options, *quiet),
-        (sys.executable, "manage.py", "sweep", "--every", "0.2"),
-    ]
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "controlplane.settings"}
-    processes = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
-    yield
-    for process in processes:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def test_workers_hear_again_after_the_broker_was_killed_with_all_its_messages(
-    own_stack: embedded.Stack, listening: None
-) -> None:
-    def heard() -> bool:
-        return PoolPulse.objects.filter(pool=Pool.OPERATIONS, looked_at__gt=LONG_AGO).exists()
-
-    wait_for(heard, within_s=60)
-    own_stack.restart("valkey", by=signal.SIGKILL)
-    PoolPulse.objects.update(looked_at=LONG_AGO)
-    wait_for(heard, within_s=60)
 
 
 LEASE_S = 1.0
