@@ -7,6 +7,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
+from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
 from provisioning.models import Pool, Resource, ResourceKind
@@ -22,13 +23,11 @@ from provisioning.workflows.resources import (
     serious,
 )
 from tenants import events
-from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import AuditAction, ObjectType
 from tenants.audit import write as audit
 from tenants.events import EventType
 from tenants.models import Placement, Tenant
 from tenants.states import TenantState, Tier
-
-ENGINE = Actor(kind="system", id="engine", name="engine")
 
 
 @dataclass(frozen=True, slots=True)

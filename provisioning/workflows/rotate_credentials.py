@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from provisioning.databases.tiers import LoginRole
+from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
 from provisioning.models import Pool, Resource, ResourceKind
 from provisioning.workflows.resources import PROVIDERS, context_of, keep
 from tenants import events
-from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import AuditAction, ObjectType
 from tenants.audit import write as audit
 from tenants.events import EventType
 from tenants.models import Tenant
@@ -50,7 +51,7 @@ def tell(ctx: StepContext) -> Outcome:
     events.record(EventType.CREDENTIAL_ROTATED, tenant_id=ctx.tenant_id, operation=ctx.run_id)
     audit(
         AuditAction.CREDENTIALS_ROTATED,
-        actor=Actor(kind="system", id="engine", name="engine"),
+        actor=ENGINE,
         object=(ObjectType.TENANT, ctx.tenant_id),
         tenant=ctx.tenant_id,
         operation=ctx.run_id,
