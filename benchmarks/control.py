@@ -26,7 +26,7 @@ def furnish() -> None:
 
 @contextmanager
 def worker(*, processes: int) -> Iterator[None]:
-    """A Celery worker of the operations pool, up before the body begins."""
+    """A Celery worker of the operations queue, up before the body begins."""
     options = ("-Q", "tenure.operations", "--concurrency", str(processes), "--loglevel", "ERROR")
     with process("-m", "celery", "-A", "controlplane", "worker", *options, "--without-gossip", "--without-mingle"):
         wait_until_it_works()

@@ -6,7 +6,7 @@ from time import monotonic
 from kombu.exceptions import OperationalError
 
 from controlplane.celery import advance
-from provisioning.models import Pool
+from provisioning.models import Queue
 
 logger = logging.getLogger("tenure.bell")
 
@@ -19,12 +19,12 @@ class Bell:
     def __init__(self) -> None:
         self._silent_until = 0.0
 
-    def ring(self, pool: Pool) -> None:
+    def ring(self, queue: Queue) -> None:
         """Never raises for a broker that is away."""
         if monotonic() < self._silent_until:
             return
         try:
-            advance.apply_async((str(pool),), queue=f"tenure.{pool}", retry=False)
+            advance.apply_async((str(queue),), queue=f"tenure.{queue}", retry=False)
         except (OperationalError, OSError) as error:
             self._silent_until = monotonic() + SILENT_S
             logger.warning("The broker does not answer (%s); the sweeper will find the work.", type(error).__name__)

@@ -1,4 +1,4 @@
-"""Celery: a bell, nothing more. A message holds the name of a pool; the work, its order and its state are rows.
+"""Celery: a bell, nothing more. A message holds the name of a queue; the work, its order and its state are rows.
 
 # Note [Messages are disposable]
 Late acknowledgement, redelivery, visibility timeouts, ETAs, chains and results keep state in the broker, and each of
@@ -14,7 +14,7 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 
-POOLS = ("operations", "fleet")  # provisioning.models.Pool, which cannot be imported before Django is set up
+QUEUES = ("operations", "fleet")  # provisioning.models.Queue, which cannot be imported before Django is set up
 
 app = Celery("tenure")
 app.conf.update(
@@ -53,11 +53,11 @@ app.conf.update(
     broker_connection_max_retries=None,
     # A mistyped queue must fail, not swallow wake-ups.
     task_create_missing_queues=False,
-    task_queues=[Queue(f"tenure.{pool}") for pool in POOLS],
-    task_default_queue=f"tenure.{POOLS[0]}",
+    task_queues=[Queue(f"tenure.{queue}") for queue in QUEUES],
+    task_default_queue=f"tenure.{QUEUES[0]}",
     task_serializer="json",
     accept_content=["json"],
-    # Fewer reconnect stalls; whether anybody works is PoolPulse.
+    # Fewer reconnect stalls; whether anybody works is QueuePulse.
     worker_enable_remote_control=False,
     worker_soft_shutdown_timeout=30,  # s; the step ends and the run is given back
     worker_hijack_root_logger=False,
@@ -65,9 +65,9 @@ app.conf.update(
 
 
 @app.task(name="tenure.advance")
-def advance(pool: str) -> None:
-    """Drive what is runnable in a pool."""
+def advance(queue: str) -> None:
+    """Drive what is runnable in a queue."""
     from provisioning import lifecycle
-    from provisioning.models import Pool
+    from provisioning.models import Queue
 
-    lifecycle.advance(pool=Pool(pool))
+    lifecycle.advance(queue=Queue(queue))

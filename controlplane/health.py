@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
-from provisioning.models import Pool, PoolPulse, Release
+from provisioning.models import Queue, QueuePulse, Release
 from tenants.isolation.routing import control_labels
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def release() -> None:
 
 def workers() -> None:
     with _database_trouble("the control database does not tell"):
-        recent = PoolPulse.objects.filter(looked_at__gte=timezone.now() - WORKERS_LOOK_EVERY)
-        seen = set(recent.values_list("pool", flat=True))
-    if silent := [pool for pool in Pool.values if pool not in seen]:
+        recent = QueuePulse.objects.filter(looked_at__gte=timezone.now() - WORKERS_LOOK_EVERY)
+        seen = set(recent.values_list("queue", flat=True))
+    if silent := [queue for queue in Queue.values if queue not in seen]:
         seconds = WORKERS_LOOK_EVERY.total_seconds()
         raise Missing(f"Nobody looked for work of {' and '.join(silent)} for {seconds:.0f} s. Is a worker running?")
 

@@ -28,7 +28,7 @@ from provisioning.engine import control, drive
 from provisioning.engine import sweep as sweeping
 from provisioning.engine.start import start
 from provisioning.errors import KeyReused, OperationInProgress, ReasonMissing
-from provisioning.models import Pool, Run
+from provisioning.models import Queue, Run
 from provisioning.workflows import WORKFLOWS
 from provisioning.workflows.accepting import (
     VERBS,
@@ -257,9 +257,9 @@ def verify_resources(*, tenant: Tenant, actor: Actor) -> list[Finding]:
     return findings
 
 
-def advance(*, pool: Pool) -> None:
-    """Drive what is runnable in a pool, for a while. What a wake-up calls; safe to call twice, late, or never."""
-    drive.advance(pool=pool, workflows=WORKFLOWS)
+def advance(*, queue: Queue) -> None:
+    """Drive what is runnable in a queue, for a while. What a wake-up calls; safe to call twice, late, or never."""
+    drive.advance(queue=queue, workflows=WORKFLOWS)
 
 
 def sweep() -> None:

@@ -65,11 +65,43 @@ class Cluster(models.Model):
         return self.name
 
 
+class Pool(models.Model):
+    """Shared tables under row security on one cluster, and the bucket beside them. Schemas are called `pool_<number>`.
+
+    Laid out (`ready_at`) when the first tenant is placed in it. `release` is what its tables are on: its tenants' too.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        DRAINING = "draining"
+        CLOSED = "closed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="pools")
+    schema = models.CharField(max_length=63)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    capacity = models.PositiveIntegerField(default=10_000, help_text="The most tenants it may hold.")
+    release = models.CharField(max_length=48, blank=True, help_text="Name of the release its tables are on.")
+    sealed_password = models.BinaryField(help_text="Of the login role its tenants share, sealed with the master key.")
+    ready_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["cluster", "schema"], name="pool_schema_once"),
+            models.CheckConstraint(condition=Q(state__in=["open", "draining", "closed"]), name="pool_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.schema
+
+
 class Plan(models.Model):
     """What a customer buys: the tier it may have, and its quotas."""
 
     class BucketMode(models.TextChoices):
         OWN = "own", "a bucket of its own"
+        PREFIX = "prefix", "a prefix of the pool's bucket"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.SlugField(max_length=48, unique=True)
@@ -77,12 +109,21 @@ class Plan(models.Model):
     tier = models.CharField(max_length=16, choices=Tier.choices)
     bucket_mode = models.CharField(max_length=16, choices=BucketMode.choices, default=BucketMode.OWN)
     connection_limit = models.PositiveIntegerField(default=20, help_text="Database connections of the tenant's role.")
+    own_role = models.BooleanField(
+        default=False,
+        help_text="In a pool: a login role of the tenant's own, as a second boundary beside the signed context.",
+    )
     storage_quota_bytes = models.PositiveBigIntegerField(default=10 * 1024**3)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         constraints: ClassVar = [
-            models.CheckConstraint(condition=Q(tier__in=["schema", "database"]), name="plan_tier_known")
+            models.CheckConstraint(condition=Q(tier__in=[str(tier) for tier in Tier]), name="plan_tier_known"),
+            models.CheckConstraint(
+                condition=Q(tier="pool", bucket_mode="prefix") | (~Q(tier="pool") & Q(bucket_mode="own")),
+                name="plan_prefix_in_pools",
+            ),
+            models.CheckConstraint(condition=Q(own_role=False) | Q(tier="pool"), name="plan_own_role_in_pools"),
         ]
 
     def __str__(self) -> str:
@@ -174,6 +215,7 @@ class Placement(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="placements")
     tier = models.CharField(max_length=16, choices=Tier.choices)
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="placements")
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, null=True, blank=True, related_name="placements")
     database = models.CharField(max_length=63)
     schema = models.CharField(max_length=63)
     active = models.BooleanField(default=True)
@@ -191,8 +233,15 @@ class Placement(models.Model):
                 condition=Q(active=True, retired_at=None) | Q(active=False, retired_at__isnull=False),
                 name="placement_retired_says_when",
             ),
+            models.CheckConstraint(
+                condition=Q(tier="pool", pool__isnull=False) | (~Q(tier="pool") & Q(pool=None)),
+                name="placement_pool_in_pools",
+            ),
         ]
-        indexes: ClassVar = [models.Index(fields=["cluster"], condition=Q(active=True), name="placement_load")]
+        indexes: ClassVar = [
+            models.Index(fields=["cluster"], condition=Q(active=True), name="placement_load"),
+            models.Index(fields=["pool"], condition=Q(active=True), name="placement_pool_load"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tier} on {self.cluster_id}"

@@ -13,6 +13,16 @@ def bucket_name(tenant_id: UUID) -> str:
     return f"t-{tenant_id.hex}"
 
 
+def pool_role(pool_id: UUID) -> str:
+    """`p_<32 hex>`: the login role that the tenants of a pool share."""
+    return f"p_{pool_id.hex}"
+
+
+def pool_bucket(pool_id: UUID) -> str:
+    """`p-<32 hex>`: the bucket of a pool, in which each of its tenants has a prefix."""
+    return f"p-{pool_id.hex}"
+
+
 def public_id(prefix: str, value: UUID) -> str:
     """The id as people and APIs see it: `ten_<32 hex>`. The hex is the one in every resource name."""
     return f"{prefix}_{value.hex}"

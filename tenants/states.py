@@ -6,6 +6,7 @@ from django.db import models
 class Tier(models.TextChoices):
     """Where a tenant's rows live."""
 
+    POOL = "pool", "shared tables under row security"
     SCHEMA = "schema", "schema of its own"
     DATABASE = "database", "database of its own"
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from provisioning import lifecycle
 from provisioning.databases import blueprint
-from provisioning.models import Pool, Run, RunState
+from provisioning.models import Queue, Run, RunState
 from tenants.audit import Actor
 from tenants.models import Plan, Tenant
 from tenants.states import Tier
@@ -35,7 +35,7 @@ def accepted(slug: str, tier: Tier = Tier.SCHEMA) -> Run:
 
 def driven(run: Run) -> Run:
     """The run, driven in this process until nothing more can be done about it now."""
-    lifecycle.advance(pool=Pool(run.pool))
+    lifecycle.advance(queue=Queue(run.queue))
     run.refresh_from_db()
     return run
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from provisioning import lifecycle
 from provisioning.engine.record import GIVEN_UP
-from provisioning.models import Direction, EventKind, PoolPulse, Run, RunEvent, RunState, RunStep, StepState
+from provisioning.models import Direction, EventKind, QueuePulse, Run, RunEvent, RunState, RunStep, StepState
 from tenants.models import Placement, Tenant
 from tests.fleet import BILLING, accepted, driven, onboarded
 
@@ -63,8 +63,8 @@ def found() -> Fleet:
 
 def alive() -> None:
     """Workers looked for work just now."""
-    for pool in ("operations", "fleet"):
-        PoolPulse.objects.update_or_create(pool=pool, defaults={"looked_at": timezone.now()})
+    for queue in ("operations", "fleet"):
+        QueuePulse.objects.update_or_create(queue=queue, defaults={"looked_at": timezone.now()})
 
 
 def begun(run: Run, step: str, step_state: StepState, **fields: object) -> Run:

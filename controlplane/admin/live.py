@@ -23,7 +23,7 @@ from provisioning.models import (
     HOLDING,
     Control,
     Direction,
-    PoolPulse,
+    QueuePulse,
     Run,
     RunEvent,
     RunState,
@@ -146,7 +146,7 @@ def trigger(pace_s: float | None) -> str:
 
 def silent_since() -> tuple[bool, datetime | None]:
     """Whether no worker looked for work within SILENCE, and when one last did (None: never)."""
-    pulse = PoolPulse.objects.aggregate(
+    pulse = QueuePulse.objects.aggregate(
         last=Max("looked_at"),
         fresh=Max(Case(When(Q(looked_at__gt=Now() - SILENCE), then=Value(1)), default=Value(0))),
     )

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from controlplane.admin import live
 from controlplane.admin.findings import findings
 from controlplane.admin.labels import Label, label, worst
-from provisioning.models import Pool, PoolPulse, Release, Run, RunState
+from provisioning.models import Queue, QueuePulse, Release, Run, RunState
 from tenants.models import Cluster, Placement, Tenant
 from tenants.states import TenantState, Tier
 
@@ -43,9 +43,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """When somebody last looked for work of a pool."""
+    """When somebody last looked for work of a queue."""
 
-    pool: str
+    queue: str
     looked_at: datetime | None
     silent: bool
 
@@ -119,12 +119,12 @@ def operations() -> dict[str, Any]:
 
 
 def heartbeats() -> list[Heartbeat]:
-    """One line a pool, also for a pool that nobody ever looked at."""
-    known = dict(PoolPulse.objects.values_list("pool", "looked_at"))
+    """One line a queue, also for a queue that nobody ever looked at."""
+    known = dict(QueuePulse.objects.values_list("queue", "looked_at"))
     now = timezone.now()
     return [
-        Heartbeat(pool, known.get(pool), silent=pool not in known or now - known[pool] > live.SILENCE)
-        for pool in Pool.values
+        Heartbeat(queue, known.get(queue), silent=queue not in known or now - known[queue] > live.SILENCE)
+        for queue in Queue.values
     ]
 
 
@@ -210,11 +210,13 @@ def checks(request: HttpRequest) -> Iterator[Check]:
     yield _measured("Valkey answers", _valkey, "See logs/valkey.log in the data folder, or CACHE_URL.")
     yield _measured("The object store answers", _object_store, "See logs/object-store.log, or S3_ENDPOINT_URL.")
     beats = heartbeats()
-    pool = next(beat for beat in beats if beat.pool == Pool.OPERATIONS)
+    queue = next(beat for beat in beats if beat.queue == Queue.OPERATIONS)
     seen = (
-        f"last looked for work at {pool.looked_at:%H:%M:%S} UTC" if pool.looked_at else "none has ever looked for work"
+        f"last looked for work at {queue.looked_at:%H:%M:%S} UTC"
+        if queue.looked_at
+        else "none has ever looked for work"
     )
-    yield Check("A worker claims work", "no" if pool.silent else "yes", seen, "make run")
+    yield Check("A worker claims work", "no" if queue.silent else "yes", seen, "make run")
     current = Release.objects.filter(current=True).first()
     yield Check(
         "A release is published",

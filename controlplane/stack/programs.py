@@ -102,14 +102,14 @@ def _gunicorn(
     )
 
 
-def _worker(pool: str, environment: Mapping[str, str], *, processes: int) -> Program:
-    """A Celery worker of one pool. Everything else about it is in controlplane/celery.py."""
+def _worker(queue: str, environment: Mapping[str, str], *, processes: int) -> Program:
+    """A Celery worker of one queue. Everything else about it is in controlplane/celery.py."""
     options = (
-        *("-Q", f"tenure.{pool}", "-n", f"{pool}@%h", "--concurrency", str(processes), "--loglevel", "WARNING"),
+        *("-Q", f"tenure.{queue}", "-n", f"{queue}@%h", "--concurrency", str(processes), "--loglevel", "WARNING"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
     return _django(
-        pool,
+        queue,
         ("-m", "celery", "--quiet", "-A", "controlplane", "worker", *options),
         {
             **environment,

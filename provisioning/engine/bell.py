@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from django.db import transaction
 
-from provisioning.models import Pool
+from provisioning.models import Queue
 
 
-def silent(_pool: Pool) -> None:
+def silent(_pool: Queue) -> None:
     """Nobody listens: the sweeper finds the work."""
 
 
-ring: Callable[[Pool], None] = silent
+ring: Callable[[Queue], None] = silent
 
 
-def ring_after_commit(pool: Pool) -> None:
+def ring_after_commit(queue: Queue) -> None:
     """Ring once the caller's transaction is there to be seen. A failed ring must not fail the request."""
-    transaction.on_commit(lambda: ring(pool), robust=True)
+    transaction.on_commit(lambda: ring(queue), robust=True)

@@ -43,7 +43,7 @@ def spawn(ctx: StepContext, workflow: Workflow, children: Iterable[Child], *, pr
         Run.objects.bulk_create(runs, ignore_conflicts=True, batch_size=500)
         rows = [row for run in runs for row in step_rows(run, workflow)]
         RunStep.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
-        bell.ring_after_commit(workflow.pool)
+        bell.ring_after_commit(workflow.queue)
 
 
 def counted(ctx: StepContext) -> dict[RunState, int]:
@@ -62,7 +62,7 @@ def _run(parent: Run, workflow: Workflow, child: Child, *, priority: int) -> Run
         id=uuid5(parent.pk, child.target),
         workflow=workflow.name,
         version=workflow.version,
-        pool=workflow.pool,
+        queue=workflow.queue,
         priority=priority,
         parent=parent,
         tenant_id=child.tenant_id,
@@ -71,7 +71,7 @@ def _run(parent: Run, workflow: Workflow, child: Child, *, priority: int) -> Run
         fair_key=parent.lock_key or f"run:{parent.pk}",
         input=workflow.dump(child.input),
         step=workflow.steps[0].name,
-        deadline_at=Now() + QUEUED_FOR[workflow.pool],
+        deadline_at=Now() + QUEUED_FOR[workflow.queue],
         actor=parent.actor,
         key=f"{parent.pk}:{child.target}",
         request_id=parent.request_id,

@@ -7,7 +7,7 @@ from django.db import connection
 
 from provisioning.engine.fence import lease_s
 from provisioning.engine.workflow import Workflows
-from provisioning.models import Pool, Run
+from provisioning.models import Queue, Run
 
 # "Fewer are driven than the limit" is read, then written: one claim at a time.
 CLAIM_LOCK = 0x54454E55_0001
@@ -28,7 +28,7 @@ BLOCKERS = """
 
 # A lapsed lease is exempt from limits: its worker's last statement may still run on the cluster, so it counts already.
 RUNNABLE = """
-    r.pool = %(pool)s AND r.state IN ('queued', 'running')
+    r.queue = %(queue)s AND r.state IN ('queued', 'running')
     AND (r.workflow, r.version) IN (SELECT workflow, version FROM known)
     AND CASE WHEN r.lease_until IS NOT NULL THEN r.lease_until < clock_timestamp()
         ELSE r.run_at <= clock_timestamp()
@@ -41,16 +41,16 @@ RUNNABLE = """
 # A row that is locked is skipped: its worker is writing, or frozen in a transaction that PostgreSQL will end.
 CLAIM = f"""
 SELECT set_config('jit', 'off', true), pg_advisory_xact_lock({CLAIM_LOCK});
-INSERT INTO provisioning_poolpulse AS p (pool, looked_at) VALUES (%(pool)s, clock_timestamp())
-    ON CONFLICT (pool) DO UPDATE SET looked_at = clock_timestamp()
+INSERT INTO provisioning_queuepulse AS p (queue, looked_at) VALUES (%(queue)s, clock_timestamp())
+    ON CONFLICT (queue) DO UPDATE SET looked_at = clock_timestamp()
     WHERE p.looked_at < clock_timestamp() - interval '10 seconds';
 WITH RECURSIVE {BLOCKERS},
     fair (key) AS (
         (SELECT fair_key FROM provisioning_run
-         WHERE pool = %(pool)s AND state IN ('queued', 'running') ORDER BY fair_key LIMIT 1)
+         WHERE queue = %(queue)s AND state IN ('queued', 'running') ORDER BY fair_key LIMIT 1)
         UNION ALL
         SELECT (SELECT fair_key FROM provisioning_run
-                WHERE pool = %(pool)s AND state IN ('queued', 'running') AND fair_key > fair.key
+                WHERE queue = %(queue)s AND state IN ('queued', 'running') AND fair_key > fair.key
                 ORDER BY fair_key LIMIT 1)
         FROM fair WHERE fair.key IS NOT NULL
     ), picked AS MATERIALIZED (
@@ -78,8 +78,8 @@ RETURNING r.id
 """
 
 
-def claim(*, pool: Pool, known: Workflows) -> Run | None:
-    """Take the next run of `pool` that this process has the code for, or None. The row carries our fence and lease.
+def claim(*, queue: Queue, known: Workflows) -> Run | None:
+    """Take the next run of `queue` that this process has the code for, or None. The row carries our fence and lease.
 
     Sent as one message and so one transaction: a worker that freezes here cannot hold the lock against the others.
     """
@@ -87,7 +87,7 @@ def claim(*, pool: Pool, known: Workflows) -> Run | None:
         cursor.execute(
             CLAIM,
             {
-                "pool": str(pool),
+                "queue": str(queue),
                 "names": [name for name, _version in known],
                 "versions": [version for _name, version in known],
                 "owner": f"{socket.gethostname()[:100]}:{os.getpid()}",

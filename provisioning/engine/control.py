@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from provisioning.engine import bell, record
 from provisioning.engine.fence import fenced
 from provisioning.errors import PastPivot, ReasonMissing
-from provisioning.models import Control, Direction, EventKind, Pool, Run, RunState
+from provisioning.models import Control, Direction, EventKind, Queue, Run, RunState
 from tenants.audit import Actor, AuditAction, Outcome
 from tenants.errors import StateConflict
 
@@ -133,7 +133,7 @@ def _acting(
         record.write_event(run, kind, detail=reason or "", actor=actor)
         yield
         record.write_audit(run, action, actor=actor, outcome=Outcome.DONE)
-        bell.ring_after_commit(Pool(run.pool))
+        bell.ring_after_commit(Queue(run.queue))
 
 
 def _allow(run: Run, verb: str) -> None:

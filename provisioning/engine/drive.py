@@ -13,12 +13,12 @@ from provisioning.engine.failure import Verdict, failure
 from provisioning.engine.fence import LeaseLost, fenced_transaction
 from provisioning.engine.lease import Lease, boot_clock
 from provisioning.engine.workflow import StepContext, Workflow, Workflows
-from provisioning.models import Pool, Run, RunStep
+from provisioning.models import Queue, Run, RunStep
 
 logger = logging.getLogger("tenure.engine")
 
 
-def advance(*, pool: Pool, workflows: Workflows, slice_s: float = 20) -> None:
+def advance(*, queue: Queue, workflows: Workflows, slice_s: float = 20) -> None:
     """Claim and drive until nothing is runnable or the time slice is spent. Safe to call twice, late, or never.
 
     Raises OperationalError while the control database is away; what was claimed then is claimed again by its lease.
@@ -26,11 +26,11 @@ def advance(*, pool: Pool, workflows: Workflows, slice_s: float = 20) -> None:
     until = monotonic() + slice_s
     while monotonic() < until:
         sent = boot_clock()
-        if (run := claim(pool=pool, known=workflows)) is None:
+        if (run := claim(queue=queue, known=workflows)) is None:
             return
         with suppress(LeaseLost):  # a BaseException: no body can swallow it
             drive(run, workflows[run.workflow, run.version], sent=sent, until=until)
-    bell.ring(pool)  # for what is left
+    bell.ring(queue)  # for what is left
 
 
 def drive(run: Run, workflow: Workflow, *, sent: float, until: float) -> None:

@@ -7,7 +7,7 @@ from django.db.models import Count, Q
 from django.db.models.functions import Now
 
 from provisioning.engine.workflow import Workflows
-from provisioning.models import Pool, PoolPulse, Run, RunState, RunStep, StepState
+from provisioning.models import Queue, QueuePulse, Run, RunState, RunStep, StepState
 from tenants.findings import Finding, Severity
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -20,7 +20,7 @@ def unlisted(workflows: Workflows) -> list[tuple[str, int, int]]:
 
 
 def findings(workflows: Workflows) -> Iterator[Finding]:
-    """Everything open that needs a look: unknown versions, silent pools, runs past their deadline, parked, forced."""
+    """Everything open that needs a look: unknown versions, silent queues, runs past their deadline, parked, forced."""
     for name, version, number in unlisted(workflows):
         yield Finding(
             "run.unknown_version",
@@ -66,14 +66,14 @@ def findings(workflows: Workflows) -> Iterator[Finding]:
 
 
 def _silent_pools() -> Iterator[Finding]:
-    heard = set(PoolPulse.objects.filter(looked_at__gt=Now() - SILENT_AFTER).values_list("pool", flat=True))
-    for pool in Pool:
-        if pool not in heard:
+    heard = set(QueuePulse.objects.filter(looked_at__gt=Now() - SILENT_AFTER).values_list("queue", flat=True))
+    for queue in Queue:
+        if queue not in heard:
             yield Finding(
-                "pool.silent",
+                "queue.silent",
                 Severity.ERROR,
-                pool,
-                "Nobody has looked for work of this pool for a minute.",
+                queue,
+                "Nobody has looked for work of this queue for a minute.",
                 "Start a worker for its queue; see whether the sweeper runs.",
             )
 

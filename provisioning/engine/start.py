@@ -12,11 +12,11 @@ from django.db.models.functions import Now
 from provisioning.engine import bell, record
 from provisioning.engine.workflow import Workflow, Workflows
 from provisioning.errors import KeyReused, OperationInProgress
-from provisioning.models import EventKind, Pool, Run, RunStep
+from provisioning.models import EventKind, Queue, Run, RunStep
 from tenants import audit
 from tenants.audit import Actor, AuditAction
 
-QUEUED_FOR = {Pool.OPERATIONS: timedelta(hours=1), Pool.FLEET: timedelta(hours=24)}
+QUEUED_FOR = {Queue.OPERATIONS: timedelta(hours=1), Queue.FLEET: timedelta(hours=24)}
 
 
 def newest(workflows: Workflows, name: str) -> Workflow:
@@ -51,7 +51,7 @@ def start(
     run = Run(
         workflow=workflow.name,
         version=workflow.version,
-        pool=workflow.pool,
+        queue=workflow.queue,
         priority=priority,
         tenant_id=tenant_id,
         lock_key=lock_key,
@@ -59,7 +59,7 @@ def start(
         fair_key=fair_key or str(actor),
         input=workflow.dump(input),
         step=workflow.steps[0].name,
-        deadline_at=Now() + QUEUED_FOR[workflow.pool],
+        deadline_at=Now() + QUEUED_FOR[workflow.queue],
         reason=reason,
         actor=str(actor),
         key=key,
@@ -71,7 +71,7 @@ def start(
     RunStep.objects.bulk_create(step_rows(run, workflow))
     record.write_event(run, EventKind.STARTED, actor=actor)
     record.write_audit(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED)
-    bell.ring_after_commit(workflow.pool)
+    bell.ring_after_commit(workflow.queue)
     run.refresh_from_db()
     return run
 

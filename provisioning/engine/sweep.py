@@ -10,13 +10,13 @@ from provisioning.engine import bell, record
 from provisioning.engine.claim import BLOCKERS, RUNNABLE
 from provisioning.engine.drive import advance
 from provisioning.engine.workflow import Workflows
-from provisioning.models import IdempotencyKey, Pool, Run, RunState
+from provisioning.models import IdempotencyKey, Queue, Run, RunState
 from tenants.audit import Actor
 
 SWEEPER = Actor("system", "sweeper", "the sweeper")
 MOST_RINGS = 8  # enough to wake every process of a worker; each goes on by itself until nothing is left
 NOBODY_ANSWERS = timedelta(seconds=15)
-OWN_SLICE_S = 5.0  # short: other pools wait meanwhile, and so does whoever wants this process to end
+OWN_SLICE_S = 5.0  # short: other queues wait meanwhile, and so does whoever wants this process to end
 KEYS_AT_ONCE = 1_000
 
 WAITING = f"""
@@ -30,21 +30,21 @@ def sweep(workflows: Workflows) -> None:
     """One pass, meant to be made every 5 s. Drives runs itself when nobody answers the bell."""
     park_overdue()
     prune_keys()
-    for pool in Pool:
-        runnable, longest = waiting(pool, workflows)
+    for queue in Queue:
+        runnable, longest = waiting(queue, workflows)
         for _ring in range(max(1, min(runnable, MOST_RINGS))):  # one when idle: whoever comes shows that it lives
-            bell.ring(pool)
+            bell.ring(queue)
         if runnable and longest > NOBODY_ANSWERS:
-            advance(pool=pool, workflows=workflows, slice_s=OWN_SLICE_S)
+            advance(queue=queue, workflows=workflows, slice_s=OWN_SLICE_S)
 
 
-def waiting(pool: Pool, workflows: Workflows) -> tuple[int, timedelta]:
-    """How many runs of a pool could be claimed now, and for how long the first of them could have been."""
+def waiting(queue: Queue, workflows: Workflows) -> tuple[int, timedelta]:
+    """How many runs of a queue could be claimed now, and for how long the first of them could have been."""
     with connection.cursor() as cursor:
         cursor.execute(
             WAITING,
             {
-                "pool": str(pool),
+                "queue": str(queue),
                 "names": [name for name, _version in workflows],
                 "versions": [version for _name, version in workflows],
             },

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.core.serializers.json import DjangoJSONEncoder
 
 from provisioning.engine.fence import checked, fenced_transaction
-from provisioning.models import Claim, Direction, Pool, Run, RunStep, StepState
+from provisioning.models import Claim, Direction, Queue, Run, RunStep, StepState
 
 LONGEST_TIMEOUT = timedelta(hours=1)  # longer work goes in chunks: see Again
 
@@ -170,7 +170,7 @@ class Workflow:
 
     name: str
     version: int
-    pool: Pool
+    queue: Queue
     input: type[Any]
     steps: tuple[Step, ...]
 

@@ -38,6 +38,12 @@ class Release(models.Model):
     finish = models.TextField(blank=True)
     fingerprint = models.CharField(max_length=64, blank=True)
     shape = models.JSONField(default=list, help_text="The sorted lines that the fingerprint is the hash of.")
+    pool_script = models.TextField(blank=True, help_text="Script and finish as the pool compiler rewrote them.")
+    pool_fingerprint = models.CharField(max_length=64, blank=True)
+    pool_shape = models.JSONField(default=list, help_text="As `shape`, of a pool.")
+    pool_refusals = models.JSONField(
+        default=list, help_text="[{statement, reason, instead}]: why it cannot be pooled; empty if it can."
+    )
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     published_at = models.DateTimeField(null=True, blank=True)

@@ -17,8 +17,8 @@ from django.db.models.functions import Now
 from tenants.placement import public_id
 
 
-class Pool(models.TextChoices):
-    """Which workers drive a run. A pool of its own keeps a rollout from taking the last process of an operation."""
+class Queue(models.TextChoices):
+    """Which workers drive a run. A queue of its own keeps a rollout from taking the last process of an operation."""
 
     OPERATIONS = "operations"
     FLEET = "fleet"
@@ -89,7 +89,7 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workflow = models.CharField(max_length=80)
     version = models.PositiveIntegerField()
-    pool = models.CharField(max_length=16, choices=Pool.choices)
+    queue = models.CharField(max_length=16, choices=Queue.choices)
     priority = models.PositiveSmallIntegerField(default=3, help_text="1 is served first, 5 last.")
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children", db_index=False)
     tenant = models.ForeignKey(
@@ -133,7 +133,7 @@ class Run(models.Model):
             ),
             models.UniqueConstraint(fields=["actor", "key"], name="run_key_per_actor"),
             models.UniqueConstraint(fields=["fence"], name="run_fence_unique"),
-            models.CheckConstraint(condition=_one_of("pool", Pool), name="run_pool_known"),
+            models.CheckConstraint(condition=_one_of("queue", Queue), name="run_queue_known"),
             models.CheckConstraint(condition=_one_of("state", RunState), name="run_state_known"),
             models.CheckConstraint(condition=_one_of("direction", Direction), name="run_direction_known"),
             models.CheckConstraint(
@@ -165,7 +165,7 @@ class Run(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(
-                F("pool"),
+                F("queue"),
                 F("fair_key"),
                 F("priority"),
                 ExpressionWrapper(Q(state="queued"), output_field=models.BooleanField()),
@@ -272,14 +272,14 @@ class RunLimit(models.Model):
         return f"{self.key}: {self.max_running}"
 
 
-class PoolPulse(models.Model):
-    """When somebody last looked for work of a pool; renewed every 10 s at most."""
+class QueuePulse(models.Model):
+    """When somebody last looked for work of a queue; renewed every 10 s at most."""
 
-    pool = models.CharField(max_length=16, choices=Pool.choices, primary_key=True)
+    queue = models.CharField(max_length=16, choices=Queue.choices, primary_key=True)
     looked_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
-        return self.pool
+        return self.queue
 
 
 class IdempotencyKey(models.Model):

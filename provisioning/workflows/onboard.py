@@ -10,7 +10,7 @@ from provisioning.databases.clusters import NoRelease, current_release, release_
 from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
-from provisioning.models import Pool, Resource, ResourceKind
+from provisioning.models import Queue, Resource, ResourceKind
 from provisioning.workflows.resources import (
     add_domain,
     context_of,
@@ -124,7 +124,7 @@ def create(name: str, kind: ResourceKind, *, minutes: int = 2) -> Step:
 ONBOARD = Workflow(
     name="onboard",
     version=1,
-    pool=Pool.OPERATIONS,
+    queue=Queue.OPERATIONS,
     input=OnboardInput,
     steps=(
         Step(name="validate", do=validate, undo=mark_failed, atomic=True),

@@ -7,7 +7,7 @@ from provisioning.databases.tiers import LoginRole
 from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
-from provisioning.models import Pool, Resource, ResourceKind
+from provisioning.models import Queue, Resource, ResourceKind
 from provisioning.workflows.resources import PROVIDERS, context_of, keep
 from tenants import events
 from tenants.audit import AuditAction, ObjectType
@@ -62,7 +62,7 @@ def tell(ctx: StepContext) -> Outcome:
 ROTATE_CREDENTIALS = Workflow(
     name="rotate credentials",
     version=1,
-    pool=Pool.OPERATIONS,
+    queue=Queue.OPERATIONS,
     input=RotateInput,
     steps=(
         Step(name="check tenant", do=check_tenant, changes_nothing=True),

@@ -12,8 +12,8 @@ import redis
 from django.conf import settings
 
 from controlplane.bell import Bell
-from controlplane.celery import POOLS, app
-from provisioning.models import Pool, PoolPulse
+from controlplane.celery import QUEUES, app
+from provisioning.models import Queue, QueuePulse
 from tests import databases
 from tests.crashes.harness import LONG_AGO, wait_for
 
@@ -40,23 +40,23 @@ def worker(control: None) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def heard() -> bool:
-    return PoolPulse.objects.filter(pool=Pool.OPERATIONS, looked_at__gt=LONG_AGO).exists()
+    return QueuePulse.objects.filter(queue=Queue.OPERATIONS, looked_at__gt=LONG_AGO).exists()
 
 
 def test_there_is_a_queue_for_each_pool() -> None:
-    assert set(POOLS) == {str(pool) for pool in Pool}
-    assert [queue.name for queue in app.conf.task_queues] == [f"tenure.{pool}" for pool in POOLS]
+    assert set(QUEUES) == {str(queue) for queue in Queue}
+    assert [queue.name for queue in app.conf.task_queues] == [f"tenure.{queue}" for queue in QUEUES]
 
 
 def test_a_ring_wakes_a_worker_also_after_the_broker_lost_everything(worker: subprocess.Popen[bytes]) -> None:
     bell = Bell()
-    bell.ring(Pool.OPERATIONS)
+    bell.ring(Queue.OPERATIONS)
     wait_for(heard)
-    PoolPulse.objects.update(looked_at=LONG_AGO)
+    QueuePulse.objects.update(looked_at=LONG_AGO)
     redis.Redis.from_url(settings.BROKER_URL).flushall()
 
     def ring_until_heard() -> bool:  # as the sweeper does
-        bell.ring(Pool.OPERATIONS)
+        bell.ring(Queue.OPERATIONS)
         time.sleep(0.1)
         return heard()
 

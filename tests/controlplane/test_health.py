@@ -13,7 +13,7 @@ from pytest_django import Settings
 from controlplane.health import healthz, readyz
 from controlplane.stack.embedded import Stack
 from controlplane.stack.ports import HOST, free_ports
-from provisioning.models import Pool, PoolPulse, Release
+from provisioning.models import Queue, QueuePulse, Release
 
 
 def missing() -> dict[str, str]:
@@ -28,8 +28,8 @@ def missing() -> dict[str, str]:
 @pytest.fixture
 def ready(control: None) -> None:
     Release.objects.create(name="first", state=Release.State.PUBLISHED, current=True, placeholder="p")
-    for pool in Pool:
-        PoolPulse.objects.create(pool=pool, looked_at=timezone.now())
+    for queue in Queue:
+        QueuePulse.objects.create(queue=queue, looked_at=timezone.now())
 
 
 def test_liveness_needs_no_database() -> None:
@@ -45,7 +45,7 @@ def test_a_migrated_but_empty_control_plane_lacks_a_release_and_workers(control:
 
 
 def test_a_pool_that_nobody_looked_at_for_a_minute_is_named(ready: None) -> None:
-    PoolPulse.objects.filter(pool=Pool.FLEET).update(looked_at=timezone.now() - timedelta(seconds=61))
+    QueuePulse.objects.filter(queue=Queue.FLEET).update(looked_at=timezone.now() - timedelta(seconds=61))
     assert missing() == {"workers": "Nobody looked for work of fleet for 60 s. Is a worker running?"}
 
 

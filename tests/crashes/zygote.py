@@ -56,7 +56,7 @@ def work(workflows: Any, order: dict[str, Any]) -> None:
     from django.db import InterfaceError, OperationalError, connection
 
     from provisioning.engine.drive import advance
-    from provisioning.models import Pool
+    from provisioning.models import Queue
 
     settings.TENURE_LEASE_S = order["lease_s"]
     settings.TENURE_SELF_KILL = order["self_kill"]
@@ -74,7 +74,7 @@ def work(workflows: Any, order: dict[str, Any]) -> None:
     known = {tuple(key): workflows[tuple(key)] for key in order["known"]} if order["known"] else workflows
     while True:
         try:
-            advance(pool=Pool.OPERATIONS, workflows=known, slice_s=order["slice_s"])
+            advance(queue=Queue.OPERATIONS, workflows=known, slice_s=order["slice_s"])
         except (OperationalError, InterfaceError):  # as a Celery task would fail; the next wake-up tries again
             connection.close()
         if not order["forever"]:

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from provisioning import lifecycle
-from provisioning.models import PoolPulse, Resource, Run, RunState
+from provisioning.models import QueuePulse, Resource, Run, RunState
 from tenants.models import Tenant
 from tests import standing
 from tests.fleet import BILLING
@@ -82,12 +82,12 @@ def test_before_the_first_tenant_each_line_is_measured(ops: Client) -> None:
 
 
 def test_without_a_worker_every_page_says_so_and_how_to_start_one(ops: Client) -> None:
-    PoolPulse.objects.update(looked_at=timezone.now() - timedelta(minutes=2))
+    QueuePulse.objects.update(looked_at=timezone.now() - timedelta(minutes=2))
     for url in ("/admin/", "/admin/tenants/tenant/", "/admin/provisioning/run/"):
         assert "no worker is running" in text(ops, url)
     standing.alive()
     assert "no worker is running" not in text(ops)
-    PoolPulse.objects.update(looked_at=timezone.now() - timedelta(minutes=2))
+    QueuePulse.objects.update(looked_at=timezone.now() - timedelta(minutes=2))
     assert "no worker is running" in text(ops)
 
 

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from provisioning import lifecycle
-from provisioning.models import Claim, Pool, Resource, ResourceKind, Run, RunLimit, RunStep
+from provisioning.models import Claim, Queue, Resource, ResourceKind, Run, RunLimit, RunStep
 from provisioning.providers import CacheNamespace
 from provisioning.workflows.resources import PROVIDERS
 from tenants.context import TenantContext
@@ -46,7 +46,7 @@ def parked(billing: Caller, acme: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def driven() -> None:
-    lifecycle.advance(pool=Pool.OPERATIONS)
+    lifecycle.advance(queue=Queue.OPERATIONS)
 
 
 def test_an_operation_is_followed_with_etag_and_a_time_to_ask_again(billing: Caller, acme: str) -> None:

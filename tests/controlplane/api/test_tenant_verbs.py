@@ -8,7 +8,7 @@ from django.db import connection
 
 from controlplane.keys import actor_of
 from provisioning import lifecycle
-from provisioning.models import IdempotencyKey, Pool, Release, Resource, Run
+from provisioning.models import IdempotencyKey, Queue, Release, Resource, Run
 from tenants.placement import public_id
 from tests.controlplane.api.conftest import ACME, Caller, caller
 from tests.pair import Pair
@@ -27,7 +27,7 @@ def acme(changing_pair: Pair) -> str:
 
 
 def driven() -> None:
-    lifecycle.advance(pool=Pool.OPERATIONS)
+    lifecycle.advance(queue=Queue.OPERATIONS)
 
 
 def failed_acme(billing: Caller) -> str:

@@ -2,13 +2,13 @@
 
 from controlplane.models import Scope
 from provisioning import lifecycle
-from provisioning.models import IdempotencyKey, Pool, Release, Run
+from provisioning.models import IdempotencyKey, Queue, Release, Run
 from tenants.models import Cluster, Tenant
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller, caller
 
 
 def driven() -> None:
-    lifecycle.advance(pool=Pool.OPERATIONS)
+    lifecycle.advance(queue=Queue.OPERATIONS)
 
 
 def test_one_call_makes_a_live_tenant(billing: Caller) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from provisioning import lifecycle
-from provisioning.models import Pool, Run
+from provisioning.models import Queue, Run
 from tenants.models import Cluster, Tenant
 from tests.fleet import BILLING
 
@@ -91,7 +91,7 @@ def test_json_lines_become_tenants_too(house: None, tmp_path: Path) -> None:
     out, err = said(path, "--no-wait")
     assert "1 accepted, 0 there already, 3 bad" in out
     assert re.findall(r"^line (\d+):", err, re.MULTILINE) == ["2", "3", "4"]
-    lifecycle.advance(pool=Pool.OPERATIONS)
+    lifecycle.advance(queue=Queue.OPERATIONS)
     acme = Tenant.objects.get()
     assert (acme.slug, acme.external_ref, acme.labels, acme.state) == ("acme", "crm-1", {"team": "north"}, "active")
     assert BILLING.name == "billing"

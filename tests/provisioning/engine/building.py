@@ -19,7 +19,7 @@ from django.db.models import F
 from provisioning.engine import control
 from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent, StaleFence, Transient
-from provisioning.models import Pool, Run
+from provisioning.models import Queue, Run
 from tenants.audit import Actor
 from tenants.models import Tenant
 
@@ -209,7 +209,7 @@ def move_in(ctx: StepContext) -> Outcome:
 BUILD = Workflow(
     name="build",
     version=1,
-    pool=Pool.OPERATIONS,
+    queue=Queue.OPERATIONS,
     input=House,
     steps=(
         Step(name="survey", do=survey, changes_nothing=True),
@@ -224,7 +224,7 @@ BUILD = Workflow(
 SELL = Workflow(
     name="sell",
     version=1,
-    pool=Pool.OPERATIONS,
+    queue=Queue.OPERATIONS,
     input=House,
     steps=(
         Step(name="foundation", do=put_up, undo=take_down),
@@ -237,7 +237,7 @@ SELL = Workflow(
 DIG = Workflow(
     name="dig",
     version=1,
-    pool=Pool.OPERATIONS,
+    queue=Queue.OPERATIONS,
     input=House,
     steps=(Step(name="hole", do=put_up, undo=take_down, timeout=timedelta(milliseconds=500)),),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from provisioning.engine.drive import advance
 from provisioning.engine.workflow import Workflows
-from provisioning.models import Pool, Run
+from provisioning.models import Queue, Run
 from tests.provisioning.engine.building import WORKFLOWS
 
 Begin = Callable[..., Run]
@@ -13,7 +13,7 @@ Begin = Callable[..., Run]
 
 def drive(run: Run, *, workflows: Workflows = WORKFLOWS, slice_s: float = 20) -> Run:
     """One wake-up of a worker in this process, then the run as it is."""
-    advance(pool=Pool.OPERATIONS, workflows=workflows, slice_s=slice_s)
+    advance(queue=Queue.OPERATIONS, workflows=workflows, slice_s=slice_s)
     run.refresh_from_db()
     return run
 

@@ -10,7 +10,7 @@ from provisioning.engine import control
 from provisioning.engine.children import Child, LockOfAncestor, counted, open_children, spawn
 from provisioning.engine.start import start
 from provisioning.engine.workflow import Again, Done, Outcome, Step, StepContext, Workflow
-from provisioning.models import Pool, Run, RunState
+from provisioning.models import Queue, Run, RunState
 from tests.provisioning.engine.building import BOB, House, inventory, put_up, take_down
 from tests.provisioning.engine.driving import drive, drive_on, error_of, make_due
 
@@ -44,7 +44,7 @@ def wait_for_all(ctx: StepContext) -> Outcome:
 COTTAGE = Workflow(
     name="cottage",
     version=1,
-    pool=Pool.OPERATIONS,
+    queue=Queue.OPERATIONS,
     input=House,
     steps=(
         Step(name="foundation", do=put_up, undo=take_down),
@@ -54,7 +54,7 @@ COTTAGE = Workflow(
 STREET = Workflow(
     name="street",
     version=1,
-    pool=Pool.OPERATIONS,
+    queue=Queue.OPERATIONS,
     input=Street,
     steps=(
         Step(name="lay out", do=lay_out, undo=stop_building),

@@ -8,7 +8,7 @@ from provisioning.engine import children
 from provisioning.engine.claim import claim
 from provisioning.engine.start import start
 from provisioning.engine.workflow import StepContext, Workflow, Workflows
-from provisioning.models import Pool, PoolPulse, Run, RunLimit
+from provisioning.models import Queue, QueuePulse, Run, RunLimit
 from tenants.models import Tenant
 from tests.provisioning.engine.building import BOB, BUILD, WORKFLOWS, House
 from tests.provisioning.engine.driving import Begin, make_due
@@ -21,7 +21,7 @@ def queue(**more: Any) -> Run:
 
 
 def claimed(workflows: Workflows = WORKFLOWS) -> Run | None:
-    return claim(pool=Pool.OPERATIONS, known=workflows)
+    return claim(queue=Queue.OPERATIONS, known=workflows)
 
 
 @pytest.mark.usefixtures("control")
@@ -52,13 +52,13 @@ class TestClaim:
 
     def test_leaves_alone_versions_it_has_no_code_for(self) -> None:
         queue()
-        newer = Workflow(name=BUILD.name, version=2, pool=BUILD.pool, input=BUILD.input, steps=BUILD.steps)
+        newer = Workflow(name=BUILD.name, version=2, queue=BUILD.queue, input=BUILD.input, steps=BUILD.steps)
         assert claimed({newer.key: newer}) is None
         assert claimed({newer.key: newer, BUILD.key: BUILD}) is not None
 
     def test_leaves_other_pools_alone(self) -> None:
         queue()
-        assert claim(pool=Pool.FLEET, known=WORKFLOWS) is None
+        assert claim(queue=Queue.FLEET, known=WORKFLOWS) is None
 
     def test_serves_the_more_urgent_first(self) -> None:
         later, sooner = queue(priority=4), queue(priority=2)
@@ -110,7 +110,7 @@ class TestClaim:
 
     def test_leaves_a_pulse(self) -> None:
         claimed()
-        assert PoolPulse.objects.get().pool == Pool.OPERATIONS
+        assert QueuePulse.objects.get().queue == Queue.OPERATIONS
 
     def test_holds_no_lock_when_it_returns(self) -> None:
         """A worker that freezes between two claims must not keep the others from claiming."""

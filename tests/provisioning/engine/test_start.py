@@ -9,15 +9,15 @@ from django.db import connection, transaction
 from provisioning.engine import bell
 from provisioning.engine.start import start
 from provisioning.errors import KeyReused, OperationInProgress
-from provisioning.models import Pool, Run
+from provisioning.models import Queue, Run
 from tenants.models import Tenant
 from tests.provisioning.engine.building import BOB, BUILD, SELL, House
 from tests.provisioning.engine.driving import Begin, drive_on
 
 
 @pytest.fixture
-def rings() -> Iterator[list[Pool]]:
-    heard: list[Pool] = []
+def rings() -> Iterator[list[Queue]]:
+    heard: list[Queue] = []
     before, bell.ring = bell.ring, heard.append
     yield heard
     bell.ring = before
@@ -63,22 +63,22 @@ def test_work_is_accepted_in_a_transaction_only(acme: Tenant) -> None:
         start(BUILD, input=House("nowhere"), actor=BOB, key="k")
 
 
-def test_the_bell_rings_after_the_commit(begin: Begin, rings: list[Pool]) -> None:
+def test_the_bell_rings_after_the_commit(begin: Begin, rings: list[Queue]) -> None:
     with transaction.atomic():
         begin()
         assert rings == []
-    assert rings == [Pool.OPERATIONS]
+    assert rings == [Queue.OPERATIONS]
 
 
-def test_what_was_rolled_back_was_never_accepted(begin: Begin, rings: list[Pool]) -> None:
+def test_what_was_rolled_back_was_never_accepted(begin: Begin, rings: list[Queue]) -> None:
     with transaction.atomic():
         begin()
         transaction.set_rollback(True)
     assert (rings, Run.objects.count()) == ([], 0)
 
 
-def test_a_bell_that_breaks_does_not_break_the_request(begin: Begin, rings: list[Pool]) -> None:
-    def broken(_pool: Pool) -> None:
+def test_a_bell_that_breaks_does_not_break_the_request(begin: Begin, rings: list[Queue]) -> None:
+    def broken(_pool: Queue) -> None:
         raise ConnectionRefusedError
 
     bell.ring = broken

@@ -14,7 +14,7 @@ from provisioning.engine import control
 from provisioning.engine.claim import claim
 from provisioning.engine.sweep import park_overdue
 from provisioning.errors import PastPivot
-from provisioning.models import Pool, Run, RunState, StepState
+from provisioning.models import Queue, Run, RunState, StepState
 from tenants.errors import StateConflict
 from tests.provisioning.engine.building import BOB, BUILD, SELL, WHOLE, WORKFLOWS, calls, inventory
 from tests.provisioning.engine.driving import Begin, drive, make_due
@@ -74,7 +74,7 @@ class Engine(RuleBasedStateMachine):
 
     @rule()
     def claim_and_die(self) -> None:
-        claim(pool=Pool.OPERATIONS, known=WORKFLOWS)
+        claim(queue=Queue.OPERATIONS, known=WORKFLOWS)
 
     @rule(pk=runs)
     def let_time_pass(self, pk: Any) -> None:

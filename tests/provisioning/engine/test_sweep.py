@@ -8,7 +8,7 @@ from provisioning.engine import bell
 from provisioning.engine.findings import findings
 from provisioning.engine.sweep import prune_keys, sweep
 from provisioning.engine.workflow import Workflow
-from provisioning.models import IdempotencyKey, Pool, PoolPulse, Run
+from provisioning.models import IdempotencyKey, Queue, QueuePulse, Run
 from tests.provisioning.engine.building import BUILD, WORKFLOWS
 from tests.provisioning.engine.driving import Begin, drive, drive_on, error_of
 
@@ -16,8 +16,8 @@ LONG_AGO = "2000-01-01T00:00Z"
 
 
 @pytest.fixture
-def rings() -> Iterator[list[Pool]]:
-    heard: list[Pool] = []
+def rings() -> Iterator[list[Queue]]:
+    heard: list[Queue] = []
     before, bell.ring = bell.ring, heard.append
     yield heard
     bell.ring = before
@@ -27,11 +27,11 @@ def codes(workflows: dict[tuple[str, int], Workflow] = WORKFLOWS) -> set[tuple[s
     return {(found.code, found.severity) for found in findings(workflows)}
 
 
-def test_a_forgotten_wake_up_is_rung_again(begin: Begin, rings: list[Pool]) -> None:
+def test_a_forgotten_wake_up_is_rung_again(begin: Begin, rings: list[Queue]) -> None:
     begin()
     rings.clear()
     sweep(WORKFLOWS)
-    assert rings.count(Pool.OPERATIONS) == 1
+    assert rings.count(Queue.OPERATIONS) == 1
 
 
 def test_the_sweeper_drives_by_itself_when_nobody_answers(begin: Begin) -> None:
@@ -83,7 +83,7 @@ def test_a_parked_run_is_a_finding_that_turns_critical(begin: Begin) -> None:
 
 def test_a_version_nobody_has_code_for_waits_with_a_finding(begin: Begin) -> None:
     run = drive(begin())
-    newer = Workflow(name=BUILD.name, version=2, pool=BUILD.pool, input=BUILD.input, steps=BUILD.steps[:1])
+    newer = Workflow(name=BUILD.name, version=2, queue=BUILD.queue, input=BUILD.input, steps=BUILD.steps[:1])
     assert ("run.unknown_version", "error") in codes({newer.key: newer})
     assert drive(run, workflows={newer.key: newer}).step == "walls"
     assert drive_on(run, workflows={newer.key: newer, BUILD.key: BUILD}).state == "succeeded"  # with the steps of v1
@@ -97,10 +97,10 @@ def test_a_deploy_that_drops_a_version_in_use_is_refused(begin: Begin) -> None:
 
 
 def test_a_pool_nobody_looks_after_is_a_finding(begin: Begin) -> None:
-    assert ("pool.silent", "error") in codes()
-    for pool in Pool:
-        PoolPulse.objects.create(pool=pool)
-    assert ("pool.silent", "error") not in codes()
+    assert ("queue.silent", "error") in codes()
+    for queue in Queue:
+        QueuePulse.objects.create(queue=queue)
+    assert ("queue.silent", "error") not in codes()
 
 
 def key(**more: Any) -> IdempotencyKey:

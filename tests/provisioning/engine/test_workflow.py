@@ -7,12 +7,12 @@ import pytest
 
 from provisioning.engine.start import newest
 from provisioning.engine.workflow import Step, Workflow, WorkflowMistake
-from provisioning.models import Pool
+from provisioning.models import Queue
 from tests.provisioning.engine.building import BUILD, SELL, House, put_up, survey, take_down
 
 
 def of(*steps: Step) -> Workflow:
-    return Workflow(name="w", version=1, pool=Pool.OPERATIONS, input=House, steps=steps)
+    return Workflow(name="w", version=1, queue=Queue.OPERATIONS, input=House, steps=steps)
 
 
 PLAIN = Step(name="a", do=put_up, undo=take_down)
@@ -58,7 +58,7 @@ def test_the_digest_changes_with_names_order_and_pivot_only() -> None:
 
 
 def test_new_runs_take_the_highest_version() -> None:
-    second = Workflow(name="build", version=2, pool=BUILD.pool, input=House, steps=BUILD.steps)
+    second = Workflow(name="build", version=2, queue=BUILD.queue, input=House, steps=BUILD.steps)
     assert newest({w.key: w for w in (second, BUILD, SELL)}, "build") is second
     with pytest.raises(KeyError):
         newest({BUILD.key: BUILD}, "demolish")
@@ -73,13 +73,13 @@ class Order:
 
 
 def test_an_input_comes_back_from_its_row_as_it_went_in() -> None:
-    workflow = Workflow(name="w", version=1, pool=Pool.OPERATIONS, input=Order, steps=(PLAIN,))
+    workflow = Workflow(name="w", version=1, queue=Queue.OPERATIONS, input=Order, steps=(PLAIN,))
     order = Order(house=uuid4(), owner=uuid4(), rooms=("hall", "kitchen"), floors=2)
     assert workflow.load(workflow.dump(order)) == order
     assert workflow.dump(order) == json.loads(json.dumps(workflow.dump(order)))  # a repeat compares equal to its row
 
 
 def test_an_old_row_meets_new_code_with_the_defaults_of_what_it_lacks() -> None:
-    workflow = Workflow(name="w", version=1, pool=Pool.OPERATIONS, input=Order, steps=(PLAIN,))
+    workflow = Workflow(name="w", version=1, queue=Queue.OPERATIONS, input=Order, steps=(PLAIN,))
     house = uuid4()
     assert workflow.load({"house": str(house), "gone": "field"}) == Order(house=house)
