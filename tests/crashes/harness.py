@@ -131,7 +131,7 @@ class Workers:
     ) -> Worker:
         """One worker: for one wake-up, or `forever`. `dies_at` is `[undo/]step:moment`, `…:inside:n:before|after`.
 
-        `stops_at` freezes it at such a boundary instead.
+        `stops_at` freezes it at such a boundary instead, the first time it comes there.
         """
         order = {
             "do": "fork",

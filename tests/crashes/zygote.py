@@ -100,14 +100,18 @@ def shift_clock(seconds: float) -> None:
 
 
 def stop_at(point: str) -> None:
-    """SIGSTOP at a boundary, so that the test can do something there; SIGCONT goes on."""
+    """SIGSTOP at a boundary, so that the test can do something there; SIGCONT goes on.
+
+    Once: a thawed worker may take up another run, and nobody would thaw it a second time there.
+    """
     from provisioning.engine import drive, failpoint
     from provisioning.engine.failpoint import Moment
 
-    reached = failpoint.reached
+    reached, ahead = failpoint.reached, [point]
 
     def on_moment(moment: Moment, step: str, direction: str) -> None:
-        if point == f"{'undo/' if direction == 'undo' else ''}{step}:{moment}":
+        if ahead and point == f"{'undo/' if direction == 'undo' else ''}{step}:{moment}":
+            ahead.clear()
             os.kill(os.getpid(), signal.SIGSTOP)
         reached(moment, step, direction)
 
