@@ -1,0 +1,20 @@
+"""The pool compiler: a tenant application's own DDL, rewritten for tables that tenants share."""
+
+from provisioning.databases.pooling.boundary import CHECK, COLUMN, GUARD, POLICY, SHARED_TABLES, TENANT_ID, USING
+from provisioning.databases.pooling.catalog import faults
+from provisioning.databases.pooling.compiler import compiled, compiled_script
+from provisioning.databases.pooling.errors import CannotPool
+
+__all__ = [
+    "CHECK",
+    "COLUMN",
+    "GUARD",
+    "POLICY",
+    "SHARED_TABLES",
+    "TENANT_ID",
+    "USING",
+    "CannotPool",
+    "compiled",
+    "compiled_script",
+    "faults",
+]
