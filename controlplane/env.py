@@ -68,14 +68,16 @@ def database(name: str, default: str | None = None) -> dict[str, Any]:
     }
 
 
-def key(name: str) -> bytes:
-    """32 random bytes in base64: `openssl rand -base64 32` makes one."""
+def key(name: str, *, unlike: tuple[str, ...] = ()) -> bytes:
+    """32 random bytes in base64: `openssl rand -base64 32` makes one. Not the text of another variable."""
     try:
         value = base64.b64decode(text(name), validate=True)
     except binascii.Error as error:
         raise ImproperlyConfigured(f"{name} is not base64. Make one with `openssl rand -base64 32`.") from error
     if len(value) != 32:  # noqa: PLR2004  AES-256
         raise ImproperlyConfigured(f"{name} holds {len(value)} bytes, not 32. Make one with `openssl rand -base64 32`.")
+    if twin := next((other for other in unlike if os.environ.get(other) == os.environ[name]), None):
+        raise ImproperlyConfigured(f"{name} is the same as {twin}. Make one of its own: `openssl rand -base64 32`.")
     return value
 
 

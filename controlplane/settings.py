@@ -119,6 +119,8 @@ S3_VENDING_ROLE_ARN = env.text("S3_VENDING_ROLE_ARN", "")  # AWS: AssumeRole ins
 # --- keys ----------------------------------------------------------------------------------------------------------
 TENURE_MASTER_KEY_KMS = env.text("TENURE_MASTER_KEY_KMS", "")  # the id or ARN of an AWS KMS key
 TENURE_MASTER_KEY = b"" if TENURE_MASTER_KEY_KMS else env.key("TENURE_MASTER_KEY")
+TENURE_CONTEXT_SECRET = env.key("TENURE_CONTEXT_SECRET", unlike=("TENURE_MASTER_KEY", "SECRET_KEY"))
+TENURE_CONTEXT_VERSION = env.text("TENURE_CONTEXT_VERSION", "1")  # which version of the pools' keys signs
 
 # --- engine --------------------------------------------------------------------------------------------------------
 TENURE_LEASE_S = env.number("TENURE_LEASE_S", 30)

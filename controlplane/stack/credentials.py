@@ -20,7 +20,7 @@ def _long_token() -> str:
     return secrets.token_urlsafe(48)  # Django wants 50 characters or more
 
 
-def _master_key() -> str:
+def _key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -40,7 +40,8 @@ class Credentials:
     weed_signing_key: str = field(default_factory=_token, repr=False)
     secret_key: str = field(default_factory=_long_token, repr=False)
     application_secret_key: str = field(default_factory=_long_token, repr=False)
-    master_key: str = field(default_factory=_master_key, repr=False)
+    master_key: str = field(default_factory=_key, repr=False)
+    context_secret: str = field(default_factory=_key, repr=False)
 
 
 def load_or_make(folder: Path) -> Credentials:

@@ -116,6 +116,7 @@ def environment(ports: Ports, credentials: Credentials) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "SECRET_KEY": credentials.secret_key,
         "TENURE_MASTER_KEY": credentials.master_key,
+        "TENURE_CONTEXT_SECRET": credentials.context_secret,
     }
 
 

@@ -4,6 +4,7 @@ from psycopg import sql
 
 OWNER = "tenure_owner"  # NOLOGIN; owns every object of every tenant
 VERIFIER = "tenure_verifier"  # NOLOGIN, BYPASSRLS, read-only; for counts and audits, reached by SET ROLE
+GUARD = "tenure_guard"  # NOLOGIN; owns the schema of this name, which decides whose rows a pooled session sees
 HOUSE = "tenure"  # the schema of our own tables in each database: the fence rows
 DEDICATED_SCHEMA = (
     "tenure_tenant"  # the tenant's schema in a database of its own; see Note [One schema name in dedicated databases]

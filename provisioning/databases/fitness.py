@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from provisioning.databases import ddl
+from provisioning.databases import ddl, guard
 from provisioning.databases.servers import Connection, connect, open_url, run, server_errors
 from provisioning.errors import Permanent
 from tenants.findings import Finding, Severity
@@ -43,7 +43,7 @@ def check_cluster(url: str, *, subject: str = "cluster") -> list[Finding]:
 
 
 def prepare_cluster(cluster: Cluster) -> None:
-    """Make the owner and verifier roles and the shared database's own schema. Safe to run again and side by side."""
+    """Make our roles, the shared database's own schema, and its guard. Safe to run again and side by side."""
     with server_errors(cluster.name), connect(cluster) as connection, connection.transaction():
         run(connection, "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", "tenure: preparing a cluster")
         _role(connection, ddl.OWNER, "NOLOGIN", "INHERIT TRUE, SET TRUE")
@@ -53,6 +53,7 @@ def prepare_cluster(cluster: Cluster) -> None:
         run(connection, ddl.close_database(database))
         run(connection, _allow_schemas(database))
         run(connection, ddl.prepare_database())
+        guard.install(connection, cluster=cluster, database=database)
 
 
 def _role(connection: Connection, name: str, attributes: str, membership: str) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from tenants.context import TenantContext
 from tenants.errors import TenureError
+from tenants.isolation.tickets import ContextKey
 
 RENEW_BEFORE = timedelta(minutes=5)  # so a link made just now lives at least that long
 MOST_KEPT = 1_000  # tenants; an entry takes about 2 kB
@@ -50,6 +51,7 @@ class DatabaseCredentials:
     user: str
     password: str = field(repr=False)
     schema: str
+    context_key: ContextKey | None = None  # in a pool: what this tenant's tickets are signed with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,8 @@ class Credentials:
     def from_json(cls, answer: dict[str, Any]) -> Self:
         """Members we do not know are left out: within v1 of the API only additions are made."""
         database, storage = answer["database"], answer["storage"]
+        if (key := database.get("context_key")) is not None:
+            database = {**database, "context_key": ContextKey.from_json(key)}
         storage = {**storage, "expires_at": datetime.fromisoformat(storage["expires_at"])}
         return cls(
             database=DatabaseCredentials(**_known(DatabaseCredentials, database)),

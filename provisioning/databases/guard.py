@@ -1,0 +1,149 @@
+"""The guard of pooled tables in a database: its SQL, its keys, and the doors of the tenants behind it.
+
+`guard.sql` says what it does. Its owner is a role that nobody logs in as; the provisioning role, its one member, acts
+as it to install and to exchange keys, and may open and close doors by itself.
+
+# Note [Exchanging the keys]
+A version of a database's key is derived from the context secret, never stored here. To exchange one: `add_version` n+1
+in every database; set TENURE_CONTEXT_VERSION (and the secret, if that is exchanged too), so that tickets are signed
+with it; wait until credentials handed out before have been asked for anew (a refused ticket does that) and no
+transaction from before is left; `drop_version` n. Until then both are good; after that tickets and open transactions
+of n are refused. A base backup holds the pads: exchange the keys of a restored database before anybody connects to it.
+"""
+
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from psycopg import sql
+
+from provisioning.databases import ddl
+from provisioning.databases.servers import Connection, run
+from tenants.context import TenantContext
+from tenants.isolation.tickets import USE, ContextKey, mint
+from tenants.models import Cluster
+
+KEY_BYTES, BLOCK_BYTES = 32, 64  # SHA-256 and its block (RFC 2104)
+INNER, OUTER = bytes(value ^ 0x36 for value in range(256)), bytes(value ^ 0x5C for value in range(256))
+
+_INSTALL = sql.SQL(Path(__file__).with_name("guard.sql").read_text())
+_ENTER = f"SELECT {ddl.GUARD}.enter(%s, %s, %s, %s, %s, %s)"
+_OPEN = f"""
+    INSERT INTO {ddl.GUARD}.placement (tenant, incarnation, open) VALUES (%s, %s, true)
+    ON CONFLICT (tenant) DO UPDATE SET incarnation = excluded.incarnation, open = true
+"""
+_CLOSE = f"UPDATE {ddl.GUARD}.placement SET open = false WHERE tenant = %s AND incarnation = %s"
+_FORGET = f"DELETE FROM {ddl.GUARD}.placement WHERE tenant = %s AND incarnation = %s"
+_ADD = f"""
+    INSERT INTO {ddl.GUARD}.context_key (version, ipad, opad) VALUES (%s, %s, %s)
+    ON CONFLICT (version) DO UPDATE SET ipad = excluded.ipad, opad = excluded.opad
+"""
+_DROP = f"DELETE FROM {ddl.GUARD}.context_key WHERE version = %s"
+
+
+def install(connection: Connection, *, cluster: Cluster, database: str) -> None:
+    """Guard and current key as they should be, whatever was there. `connection` is one to `database`.
+
+    Part of the caller's transaction; callers take turns, since roles belong to the whole server.
+    """
+    run(connection, "SELECT pg_advisory_xact_lock(hashtextextended('tenure: the guard', 0))")
+    if not run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", ddl.GUARD):
+        run(connection, sql.SQL("CREATE ROLE {} NOLOGIN").format(_guard()))
+    run(connection, sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE").format(_guard()))
+    run(connection, sql.SQL("CREATE SCHEMA IF NOT EXISTS {0} AUTHORIZATION {0}").format(_guard()))
+    _as_guard(connection, _INSTALL, _grant_doors(), _grant_use(ddl.OWNER))
+    add_version(connection, cluster=cluster, database=database, version=settings.TENURE_CONTEXT_VERSION)
+
+
+def admit(connection: Connection, group: str) -> None:
+    """Let the members of a role ask to be let in: a pool's group. Safe to run again."""
+    _as_guard(connection, _grant_use(group))
+
+
+def add_version(connection: Connection, *, cluster: Cluster, database: str, version: str) -> None:
+    """From the commit on, tickets and seals of this version are good too. See Note [Exchanging the keys]."""
+    inner, outer = pads(database_key(cluster.name, database, version))
+    with connection.transaction():
+        run(connection, _become())
+        run(connection, _ADD, version, inner, outer)
+        run(connection, "RESET ROLE")
+
+
+def drop_version(connection: Connection, *, version: str) -> None:
+    """From the commit on, tickets and open transactions of this version are refused."""
+    with connection.transaction():
+        run(connection, _become())
+        run(connection, _DROP, version)
+        run(connection, "RESET ROLE")
+
+
+def context_key(tenant: TenantContext) -> ContextKey:
+    """What an application signs this life's tickets with, in the tenant's database. About 10 µs."""
+    version = settings.TENURE_CONTEXT_VERSION
+    inner, outer = pads(database_key(tenant.cluster, tenant.database, version))
+    whose = b"K" + tenant.tenant_id.bytes + tenant.incarnation.bytes
+    return ContextKey(version, sha256(outer + sha256(inner + whose).digest()).digest())
+
+
+def open_door(connection: Connection, tenant: TenantContext) -> None:
+    """From the commit on, this life of the tenant may enter, and no former one."""
+    run(connection, _OPEN, tenant.tenant_id, tenant.incarnation)
+
+
+def close_door(connection: Connection, tenant: TenantContext) -> None:
+    """From the commit on, nobody enters as this life of the tenant but to erase. Who is inside may finish."""
+    run(connection, _CLOSE, tenant.tenant_id, tenant.incarnation)
+
+
+def forget(connection: Connection, tenant: TenantContext) -> None:
+    """The tenant has no place in this database any more."""
+    run(connection, _FORGET, tenant.tenant_id, tenant.incarnation)
+
+
+def enter(connection: Connection, tenant: TenantContext, purpose: str = USE) -> None:
+    """Work as this tenant, as the owner of the tables, for the rest of the transaction, which the caller has opened.
+
+    Raises psycopg.errors.InsufficientPrivilege when the door is not open, or for `erase` not closed.
+    """
+    run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.OWNER)))
+    run(connection, _ENTER, *mint(tenant, context_key(tenant), purpose=purpose))
+
+
+def database_key(cluster: str, database: str, version: str) -> bytes:
+    """32 bytes: HKDF-SHA256 (RFC 5869) of the context secret. Who reads one database's learns nothing of another's."""
+    info = f"context|{cluster}|{database}|{version}".encode()
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(settings.TENURE_CONTEXT_SECRET)
+
+
+def pads(key: bytes) -> tuple[bytes, bytes]:
+    """The inner and the outer block of HMAC-SHA256 (RFC 2104 §2), 64 bytes each: PostgreSQL has no XOR of bytes."""
+    block = key.ljust(BLOCK_BYTES, b"\0")
+    return block.translate(INNER), block.translate(OUTER)
+
+
+def _guard() -> sql.Identifier:
+    return sql.Identifier(ddl.GUARD)
+
+
+def _become() -> sql.Composed:
+    return sql.SQL("SET LOCAL ROLE {}").format(_guard())
+
+
+def _as_guard(connection: Connection, *statements: sql.Composable) -> None:
+    with connection.transaction():
+        run(connection, sql.SQL("; ").join([_become(), *statements, sql.SQL("RESET ROLE")]))
+
+
+def _grant_use(role: str) -> sql.Composed:
+    return sql.SQL("GRANT USAGE ON SCHEMA {0} TO {1}; GRANT EXECUTE ON FUNCTION {0}.enter, {0}.tenant TO {1}").format(
+        _guard(), sql.Identifier(role)
+    )
+
+
+def _grant_doors() -> sql.Composed:
+    return sql.SQL(
+        "GRANT USAGE ON SCHEMA {0} TO SESSION_USER;"
+        " GRANT SELECT, INSERT, UPDATE, DELETE ON {0}.placement TO SESSION_USER"
+    ).format(_guard())
