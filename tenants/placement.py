@@ -8,6 +8,11 @@ def tenant_key(tenant_id: UUID) -> str:
     return f"t_{tenant_id.hex}"
 
 
+def cache_namespace(tenant_id: UUID, incarnation: UUID) -> str:
+    """`t_<32 hex>:<32 hex>:`: what a tenant's cache keys begin with. Of fixed length, so none begins another's."""
+    return f"{tenant_key(tenant_id)}:{incarnation.hex}:"
+
+
 def bucket_name(tenant_id: UUID) -> str:
     """`t-<32 hex>`: Amazon S3, "Bucket naming rules" forbids underscores."""
     return f"t-{tenant_id.hex}"

@@ -28,6 +28,7 @@ from provisioning.errors import Permanent, Transient
 from provisioning.models import Claim, Handle, ResourceKind
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
+from tenants.placement import cache_namespace
 
 SCAN_COUNT = 1_000  # keys the server looks at per round trip, about 1 ms of its time
 CHUNKS_PER_CALL = 10
@@ -52,7 +53,7 @@ class CacheNamespace:
     kind = ResourceKind.CACHE
 
     def plan(self, tenant: TenantContext) -> Handle:
-        return {"namespace": f"{tenant.key}:{tenant.incarnation.hex}:"}
+        return {"namespace": cache_namespace(tenant.tenant_id, tenant.incarnation)}
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         """Write one key, read it back and remove it: the namespace is usable, and empty again."""
