@@ -21,6 +21,8 @@ class Scope(models.TextChoices):
     TENANTS_READ = "tenants:read", "read tenants, operations, plans, tiers, clusters and releases"
     TENANTS_WRITE = "tenants:write", "onboard and change tenants, rotate their passwords"
     TENANTS_CREDENTIALS = "tenants:credentials", "hand out a tenant's credentials"
+    TENANTS_KEYS = "tenants:keys", "hand out a tenant's data keys, which open its encrypted fields"
+    TENANTS_TOKENS = "tenants:tokens", "mint tokens that let their bearer in at a tenant's application"
     OPERATIONS_WRITE = "operations:write", "pause, resume, retry, skip, undo and cancel operations"
 
 

@@ -25,6 +25,11 @@ class AuditAction(StrEnum):
     OPERATION_PARKED = "operation.parked"
     CREDENTIALS_HANDED_OUT = "credentials.handed_out"
     CREDENTIALS_ROTATED = "credentials.rotated"
+    DATA_KEYS_HANDED_OUT = "data_keys.handed_out"
+    DATA_KEY_ROTATED = "data_key.rotated"
+    DATA_KEY_DESTROYED = "data_key.destroyed"
+    TOKEN_MINTED = "token.minted"  # noqa: S105  an action's word, not a secret
+    SIGNING_KEY_ROTATED = "signing_key.rotated"
     RESOURCE_VERIFIED = "resource.verified"
     SHELL_OPENED = "shell.opened"
     API_KEY_CREATED = "api_key.created"
@@ -61,6 +66,9 @@ class ObjectType(StrEnum):
     OPERATION = "operation"
     RESOURCE = "resource"
     SECRET = "secret"  # noqa: S105  a type's word, not a secret
+    DATA_KEY = "data_key"
+    TOKEN = "token"  # noqa: S105  a type's word, not a secret
+    SIGNING_KEY = "signing_key"
     DOMAIN = "domain"
     PLACEMENT = "placement"
     API_KEY = "api_key"
@@ -72,7 +80,7 @@ class ObjectType(StrEnum):
 
 
 COUNTS = frozenset(
-    "attempts bytes chains credentials duration_s entries findings objects rows steps tenants version".split()
+    "attempts bytes chains credentials duration_s entries findings objects rows scopes steps tenants version".split()
 )
 """What may be counted in an entry. `duration_s` is a life time of credentials in seconds."""
 

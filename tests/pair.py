@@ -17,7 +17,7 @@ TEMPLATE = "pair"
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`key`: of the API, with the one scope that an application needs."""
+    """`key`: of the API, with the scopes that an application needs."""
 
     acme: TenantContext
     globex: TenantContext
@@ -29,7 +29,7 @@ def make(stack: Stack) -> Pair:
     databases.load(stack, "furnished")
     acme = fleet.onboarded("acme", Tier.SCHEMA).context()
     globex = fleet.onboarded("globex", Tier.DATABASE).context()
-    scopes = [Scope.TENANTS_CREDENTIALS]
+    scopes = [Scope.TENANTS_CREDENTIALS, Scope.TENANTS_KEYS]
     key = make_key(principal="site", name="application", scopes=scopes, actor=fleet.BILLING, writes_per_minute=100_000)
     databases.save_as(stack, TEMPLATE)
     return Pair(acme, globex, key.token)

@@ -89,7 +89,7 @@ def keep_application_key(path: Path) -> None:
     made = make_key(
         principal="example application",
         name="example application",
-        scopes=[Scope.TENANTS_CREDENTIALS],
+        scopes=[Scope.TENANTS_CREDENTIALS, Scope.TENANTS_KEYS],
         actor=SETUP,
         days=MOST_DAYS,
         writes_per_minute=6_000,  # several processes, each of which asks once in some minutes for each tenant

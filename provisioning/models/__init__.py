@@ -17,6 +17,7 @@ from provisioning.models.runs import (
     RunStep,
     StepState,
 )
+from provisioning.models.signing import SigningKey
 
 __all__ = [
     "ENDED",
@@ -42,5 +43,6 @@ __all__ = [
     "RunState",
     "RunStep",
     "Secret",
+    "SigningKey",
     "StepState",
 ]

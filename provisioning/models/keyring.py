@@ -22,6 +22,7 @@ class DataKey(models.Model):
 
     class State(models.TextChoices):
         ACTIVE = "active"
+        RETIRED = "retired"  # a newer key took its place for writing; what it encrypted still opens
         DISABLED = "disabled"
         DESTROYED = "destroyed"
 
@@ -30,6 +31,7 @@ class DataKey(models.Model):
     owner_ref = models.UUIDField()
     wrapped = models.BinaryField(null=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.ACTIVE)
+    retired_at = models.DateTimeField(null=True)
     destroyed_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -39,7 +41,7 @@ class DataKey(models.Model):
                 fields=["owner_ref", "purpose"], condition=Q(state="active"), name="data_key_one_active"
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["active", "disabled", "destroyed"]), name="data_key_state_known"
+                condition=Q(state__in=["active", "retired", "disabled", "destroyed"]), name="data_key_state_known"
             ),
             models.CheckConstraint(
                 condition=Q(state="destroyed", wrapped=None, destroyed_at__isnull=False)

@@ -1,4 +1,7 @@
-"""One random data key per tenant, wrapped by the master key, in the keyring database.
+"""Random data keys per tenant, wrapped by the master key, in the keyring database.
+
+Each tenant has one active key, retired ones that rotation has replaced and that still open what they encrypted, and,
+once it is asked for, a second key for blind indexes.
 
 # Note [Random, not derived]
 A key derived from the master key can always be derived again, so destroying it would be a claim. A random one is gone
@@ -8,18 +11,26 @@ with its wrap: finally when the keyring's own, short backups have run out.
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import UUID, uuid4
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from provisioning.errors import Permanent, Transient
 from provisioning.models import Claim, DataKey, Handle, ResourceKind
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
+from tenants.isolation import keys as seam
 from tenants.isolation.crypto import KEY_BYTES, MasterKeyUnreachable, SealError, seal, unseal
 
 PURPOSE = "tenant"
+INDEX = "tenant.index"
+SETTLES_IN = timedelta(seconds=2 * seam.KEPT_S)
+"""After this a retired key writes nothing any more: no process knows it as the active one longer than half of that, and
+no transaction of a tenant's lasts the other half."""
 
 
 class KeyringUnreachable(Transient):
@@ -41,8 +52,22 @@ class KeyDestroyed(Permanent):
     cure = "Nothing brings it back; that is its purpose."
 
 
+class KeyDisabled(Permanent):
+    """The tenant's data key is disabled: its data is about to be erased."""
+
+    code = "KEY_DISABLED"
+    cure = "Nothing is encrypted or opened meanwhile. If that was a mistake, an operator enables the key again."
+
+
+class KeyInUse(Permanent):
+    """Only a retired key is destroyed by itself, and only when nothing can be written with it any more."""
+
+    code = "KEY_IN_USE"
+    cure = "Rotate first, then encrypt the rows again with `manage.py reencrypt`."
+
+
 class DataKeys:
-    """The item counted is the key itself: 1 while it can be opened, 0 when it is destroyed or was never made."""
+    """The item counted is a key that can be opened: 1 for most tenants, 0 when all are destroyed or none was made."""
 
     kind = ResourceKind.DATA_KEY
 
@@ -53,10 +78,7 @@ class DataKeys:
         """Observe, insert, observe: of two at once the partial unique constraint lets one win, and both agree on it."""
         with keyring_errors():
             if not _usable(tenant, handle):
-                key_id, owner_ref = uuid4(), tenant.tenant_id
-                wrapped = _wrap(secrets.token_bytes(KEY_BYTES), key_id, owner_ref)
-                key = DataKey(key_id=key_id, purpose=PURPOSE, owner_ref=owner_ref, wrapped=wrapped)
-                DataKey.objects.bulk_create([key], ignore_conflicts=True)
+                DataKey.objects.bulk_create([_new(tenant, handle["purpose"])], ignore_conflicts=True)
             data_key(tenant, handle)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
@@ -70,28 +92,86 @@ class DataKeys:
         except KeyUnusable as error:
             yield Finding("key.unusable", Severity.CRITICAL, subject, str(error), error.cure or again)
 
-    def count(self, tenant: TenantContext, handle: Handle) -> int:
+    def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002  every key of the tenant's
         with keyring_errors():
-            return len(_usable(tenant, handle))
+            return len(_living(tenant))
 
-    def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
+    def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:  # noqa: ARG002
         """Destroy at most `limit` of the tenant's keys. Their rows stay, without the wrap, as evidence."""
         with keyring_errors():
-            doomed = [key.key_id for key in _usable(tenant, handle)[:limit]]
-            return DataKey.objects.filter(key_id__in=doomed).update(
-                wrapped=None, state=DataKey.State.DESTROYED, destroyed_at=Now()
-            )
+            return _destroy(DataKey.objects.filter(key_id__in=[key.key_id for key in _living(tenant)[:limit]]))
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
         self.erase(tenant, handle, limit=self.count(tenant, handle))
 
 
 def data_key(tenant: TenantContext, handle: Handle) -> tuple[UUID, bytes]:
-    """The tenant's key and its id, unwrapped. Raises KeyDestroyed, KeyUnusable or KeyringUnreachable."""
+    """The tenant's active key and its id. Raises KeyDestroyed, KeyDisabled, KeyUnusable or KeyringUnreachable."""
     with keyring_errors():
-        for key in _usable(tenant, handle):
-            return key.key_id, unseal(bytes(key.wrapped or b""), **_bound_to(key.key_id, key.owner_ref))
+        found = {key.state: key for key in _usable(tenant, handle)}
+        if (key := found.get(DataKey.State.ACTIVE)) is not None:
+            return key.key_id, _opened(key)
+    if DataKey.State.DISABLED in found:
+        raise KeyDisabled(f"The data key of tenant {tenant.slug} is disabled.")
     raise KeyDestroyed(f"Tenant {tenant.slug} has no usable data key.")
+
+
+def data_keys(tenant: TenantContext) -> seam.TenantKeys:
+    """Every key of the tenant with its state, unwrapped where that lets it open something, and the key for indexes.
+
+    Raises KeyUnusable or KeyringUnreachable; seam.KeyDestroyed or seam.KeyDisabled where none is active.
+    """
+    with keyring_errors():
+        rows = DataKey.objects.filter(owner_ref=tenant.tenant_id)
+        keys = [_for_scope(row) for row in rows.filter(purpose=PURPOSE)]
+        seam.active_of(keys)
+        if not rows.filter(purpose=INDEX).exists():  # where it was destroyed there is no other: it would find nothing
+            DataKey.objects.bulk_create([_new(tenant, INDEX)], ignore_conflicts=True)
+        return seam.TenantKeys.of(keys, seam.active_of([_for_scope(row) for row in rows.filter(purpose=INDEX)]))
+
+
+def rotate(tenant: TenantContext) -> tuple[UUID, UUID]:
+    """A new active key; the former one goes on opening what it encrypted. Returns the former id and the new one.
+
+    Raises KeyDestroyed or KeyDisabled where no key is active: a new one would hide that.
+    """
+    fresh = _new(tenant, PURPOSE)
+    with keyring_errors(), transaction.atomic(using="keyring"):
+        former = DataKey.objects.select_for_update().filter(
+            owner_ref=tenant.tenant_id, purpose=PURPOSE, state=DataKey.State.ACTIVE
+        )
+        if (key := former.first()) is None:
+            data_key(tenant, {"purpose": PURPOSE})
+            raise KeyringUnreachable("The active key was changed at the same moment.")
+        former.update(state=DataKey.State.RETIRED, retired_at=Now())
+        fresh.save(force_insert=True)
+    return key.key_id, fresh.key_id
+
+
+def destroy(tenant: TenantContext, key_id: UUID) -> None:
+    """Destroy one retired key: what it encrypted can then be read by nobody. Repeating it changes nothing.
+
+    Raises KeyInUse for a key that is not retired, or so lately that a process may still write with it.
+    """
+    settled = timezone.now() - SETTLES_IN
+    with keyring_errors():
+        key = DataKey.objects.filter(key_id=key_id, owner_ref=tenant.tenant_id, purpose=PURPOSE)
+        if _destroy(key.filter(state=DataKey.State.RETIRED, retired_at__lt=settled)):
+            return
+        if key.filter(state=DataKey.State.RETIRED).exists():
+            raise KeyInUse(
+                f"Key {key_id} was retired less than {SETTLES_IN.seconds} s ago: a process may write with it still.",
+                cure="Try again later.",
+            )
+        if not key.filter(state=DataKey.State.DESTROYED).exists():
+            raise KeyInUse(f"Key {key_id} is not a retired key of tenant {tenant.slug}.")
+
+
+def retired(tenant: TenantContext) -> list[UUID]:
+    """The ids of the keys that rotation has replaced, the oldest first."""
+    with keyring_errors():
+        keys = DataKey.objects.filter(owner_ref=tenant.tenant_id, purpose=PURPOSE, state=DataKey.State.RETIRED)
+        return list(keys.order_by("retired_at").values_list("key_id", flat=True))
 
 
 @contextmanager
@@ -108,14 +188,36 @@ def keyring_errors() -> Iterator[None]:
 
 
 def _usable(tenant: TenantContext, handle: Handle) -> list[DataKey]:
-    keys = DataKey.objects.filter(owner_ref=tenant.tenant_id, purpose=handle["purpose"])
-    return list(keys.exclude(state=DataKey.State.DESTROYED).order_by("state"))  # "active" sorts before "disabled"
+    """Keys of one purpose that can be opened or enabled again: active, retired, disabled."""
+    return [key for key in _living(tenant) if key.purpose == handle["purpose"]]
 
 
-def _wrap(key: bytes, key_id: UUID, owner_ref: UUID) -> bytes:
-    return seal(key, **_bound_to(key_id, owner_ref))
+def _living(tenant: TenantContext) -> list[DataKey]:
+    keys = DataKey.objects.filter(owner_ref=tenant.tenant_id, purpose__in=(PURPOSE, INDEX))
+    return list(keys.exclude(state=DataKey.State.DESTROYED).order_by("purpose", "state"))
 
 
-def _bound_to(key_id: UUID, owner_ref: UUID) -> dict[str, str]:
+def _destroy(keys: QuerySet[DataKey]) -> int:
+    return keys.exclude(state=DataKey.State.DESTROYED).update(
+        wrapped=None, state=DataKey.State.DESTROYED, destroyed_at=Now()
+    )
+
+
+def _for_scope(row: DataKey) -> seam.DataKey:
+    opens = row.state in {DataKey.State.ACTIVE, DataKey.State.RETIRED}
+    return seam.DataKey(row.key_id, seam.KeyState(row.state), _opened(row) if opens else None)
+
+
+def _opened(key: DataKey) -> bytes:
+    return unseal(bytes(key.wrapped or b""), **_bound_to(key.key_id, key.owner_ref, key.purpose))
+
+
+def _new(tenant: TenantContext, purpose: str) -> DataKey:
+    key_id, owner_ref = uuid4(), tenant.tenant_id
+    wrapped = seal(secrets.token_bytes(KEY_BYTES), **_bound_to(key_id, owner_ref, purpose))
+    return DataKey(key_id=key_id, purpose=purpose, owner_ref=owner_ref, wrapped=wrapped)
+
+
+def _bound_to(key_id: UUID, owner_ref: UUID, purpose: str) -> dict[str, str]:
     """A wrap moved to another row, another tenant or another purpose does not open there."""
-    return {"purpose": f"data_key.{PURPOSE}", "owner": f"{key_id}|{owner_ref}"}
+    return {"purpose": f"data_key.{purpose}", "owner": f"{key_id}|{owner_ref}"}

@@ -53,7 +53,7 @@ def test_the_application_has_a_key_that_hands_out_credentials_and_nothing_else(c
     first = path.read_text()
     key = key_of(first)
     assert key
-    assert key.scopes == [Scope.TENANTS_CREDENTIALS]
+    assert key.scopes == [Scope.TENANTS_CREDENTIALS, Scope.TENANTS_KEYS]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     keep_application_key(path)
     assert path.read_text() == first
