@@ -12,6 +12,8 @@ from celery import Celery
 from django.conf import settings
 from kombu import Queue
 
+from controlplane.hearing import Hearing
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 
 QUEUES = ("operations", "fleet")  # provisioning.models.Queue, which cannot be imported before Django is set up
@@ -62,6 +64,8 @@ app.conf.update(
     worker_soft_shutdown_timeout=30,  # s; the step ends and the run is given back
     worker_hijack_root_logger=False,
 )
+
+app.steps["worker"].add(Hearing)
 
 
 @app.task(name="tenure.advance")

@@ -121,9 +121,12 @@ TENURE_MASTER_KEY_KMS = env.text("TENURE_MASTER_KEY_KMS", "")  # the id or ARN o
 TENURE_MASTER_KEY = b"" if TENURE_MASTER_KEY_KMS else env.key("TENURE_MASTER_KEY")
 TENURE_CONTEXT_SECRET = env.key("TENURE_CONTEXT_SECRET", unlike=("TENURE_MASTER_KEY", "SECRET_KEY"))
 TENURE_CONTEXT_VERSION = env.text("TENURE_CONTEXT_VERSION", "1")  # which version of the pools' keys signs
+TENURE_TOKEN_ISSUER = env.text("TENURE_TOKEN_ISSUER", "tenure")  # `iss` and `aud` of tenants' tokens
+TENURE_TOKEN_AUDIENCE = env.text("TENURE_TOKEN_AUDIENCE", "tenant-application")
 
 # --- engine --------------------------------------------------------------------------------------------------------
 TENURE_LEASE_S = env.number("TENURE_LEASE_S", 30)
+TENURE_DEAF_AFTER_S = env.number("TENURE_DEAF_AFTER_S", 60)  # a worker that takes no message for so long ends itself
 TENURE_FAILPOINT = env.text("TENURE_FAILPOINT", "")
 TENURE_TESTING = env.flag("TENURE_TESTING", default=False)
 if TENURE_FAILPOINT and not TENURE_TESTING:
