@@ -28,6 +28,7 @@ from provisioning.databases import ddl
 from provisioning.databases.dump import Dump, dump
 from provisioning.databases.fitness import prepare_cluster
 from provisioning.databases.layout import create_like_shared, lay_out, retire, sole
+from provisioning.databases.pooling.proof import COMPILER, Pooled, prove
 from provisioning.databases.recording import Progress, record
 from provisioning.databases.refusals import refuse_unsafe
 from provisioning.databases.servers import Connection, connect, run, server_errors, url_of
@@ -51,6 +52,7 @@ class _Blueprint:
 
     release: Release
     made: Dump
+    pooled: Pooled
     recorded: list[dict[str, Any]]
 
     @property
@@ -110,8 +112,8 @@ def publish(name: str | None = None, *, actor: Actor, progress: Progress | None 
 
 
 def hash_of_inputs(tenant_apps: list[str]) -> str:
-    """What a release is made from: the apps in order, every file in their migration packages, and Django's version."""
-    digest = sha256(f"django {django.get_version()}".encode())
+    """What a release is made from: the apps in order, files of their migration packages, Django's and our versions."""
+    digest = sha256(f"django {django.get_version()}, pools {COMPILER}".encode())
     for entry in tenant_apps:
         app = AppConfig.create(entry)
         module_name = settings.MIGRATION_MODULES.get(app.label, f"{app.name}.migrations")
@@ -141,7 +143,9 @@ def _made(release: Release, connection: Connection, cluster: Cluster, progress: 
         progress(len(recorded), len(recorded), "reading the schema back")
         made = dump(inside, url, release.placeholder)
         refuse_unsafe(inside, release.placeholder, made)
-    return _Blueprint(release, made, recorded)
+        progress(len(recorded), len(recorded), "compiling for pools")
+        pooled = prove(inside, release.placeholder, f"{made.script}\n{made.finish}", recorded)
+    return _Blueprint(release, made, pooled, recorded)
 
 
 def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release:
@@ -149,7 +153,7 @@ def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release
     release = blueprint.release
     with _failure_kept(release):
         with transaction.atomic():
-            Release.objects.filter(pk=release.pk).update(**asdict(blueprint.made))
+            Release.objects.filter(pk=release.pk).update(**asdict(blueprint.made), **asdict(blueprint.pooled))
             RecordedMigration.objects.bulk_create(
                 RecordedMigration(release=release, position=position, **migration)
                 for position, migration in enumerate(blueprint.recorded)
@@ -236,11 +240,13 @@ def _same_as_current(blueprint: _Blueprint) -> Release | None:
     former = _Blueprint(
         release=current,
         made=Dump(current.script, current.seed, current.finish, current.fingerprint, current.shape),
+        pooled=Pooled(),
         recorded=list(current.migrations.order_by("position").values(*RECORDED)),
     )
     if former.essence != blueprint.essence:
         return None
-    Release.objects.filter(pk=current.pk).update(inputs=blueprint.release.inputs)
+    pooled = blueprint.pooled.named(blueprint.release.placeholder, current.placeholder)
+    Release.objects.filter(pk=current.pk).update(inputs=blueprint.release.inputs, **asdict(pooled))
     blueprint.release.delete()
     return current
 

@@ -2,7 +2,7 @@
 
 from provisioning.databases.pooling.boundary import CHECK, COLUMN, GUARD, POLICY, SHARED_TABLES, TENANT_ID, USING
 from provisioning.databases.pooling.catalog import faults
-from provisioning.databases.pooling.compiler import compiled, compiled_script
+from provisioning.databases.pooling.compiler import compiled, compiled_script, separated
 from provisioning.databases.pooling.errors import CannotPool
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "compiled",
     "compiled_script",
     "faults",
+    "separated",
 ]

@@ -7,7 +7,7 @@ those of PostgreSQL 18: makeObjectName, ChooseRelationName, ChooseIndexName, Cho
 FigureIndexColname.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from postgast import pg_query_pb2 as tree
 
@@ -18,10 +18,11 @@ _NAMED_FOR_THEMSELVES = {"coalesce_expr": "coalesce", "a_array_expr": "array", "
 
 
 class Names:
-    """What is taken in one schema: names of relations and of constraints."""
+    """What is taken in one schema: names of relations and of constraints. Asked for when the first is to be chosen."""
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
+    def __init__(self, ask: Callable[[], Iterable[str]]) -> None:
+        self._ask, self._asked = ask, False
+        self._taken: set[str] = set()
 
     def take(self, name: str) -> str:
         self._taken.add(name)
@@ -29,6 +30,9 @@ class Names:
 
     def choose(self, table: str, columns: Sequence[str], label: str) -> str:
         """The first free one of `table_columns_label`, `…label1`, `…label2`."""
+        if not self._asked:
+            self._taken.update(self._ask())
+            self._asked = True
         addition = addition_of(columns)
         tries = 0
         while (found := joined(table, addition, f"{label}{tries or ''}")) in self._taken:

@@ -1,0 +1,162 @@
+"""Whether a release can be pooled, found out by doing it: in the scratch database its blueprint was made in.
+
+# Note [Two ways to one shape]
+A pool is laid out from the compiled script of the final shape, and brought to later releases by compiled migrations. So
+both are tried: every migration of the release is compiled and run in one schema, with the catalog check after each, the
+script in another, and the two schemas must have one shape. Sequences stand where they began: rows come per tenant.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from provisioning.databases import ddl
+from provisioning.databases.fingerprint import difference, hash_of, shape
+from provisioning.databases.pooling.boundary import GUARD, SHARED_TABLES
+from provisioning.databases.pooling.catalog import faults, names_in
+from provisioning.databases.pooling.compiler import compiled, compiled_dump
+from provisioning.databases.pooling.errors import CannotPool
+from provisioning.databases.servers import Connection, run
+from provisioning.databases.statements import Kind, kind_of
+from tenants.findings import Severity
+
+Refusal = dict[str, str]
+
+COMPILER = 1  # its version: when it rises, publishing compiles anew what is published already
+SAID = 5  # lines of a difference that a refusal quotes
+# A refused statement of the application's, as opposed to a server that does not answer.
+_REFUSED_BY_SERVER = (
+    psycopg.ProgrammingError,
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    psycopg.NotSupportedError,
+)
+_REPORT = "Place its tenants in the schema or database tier, and report this: the compiler should have known."
+# The policies of this database need something to name. It lets nobody in: there are no rows to ask for.
+_GUARD_STUB = f"""
+    CREATE SCHEMA IF NOT EXISTS {GUARD};
+    CREATE OR REPLACE FUNCTION {GUARD}.tenant(writing boolean DEFAULT false) RETURNS uuid
+        LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN NULL::uuid;
+    GRANT USAGE ON SCHEMA {GUARD} TO {ddl.OWNER};
+    GRANT EXECUTE ON FUNCTION {GUARD}.tenant TO {ddl.OWNER};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The fields of a Release that say how it is pooled, or why it cannot be; see Release for what each holds."""
+
+    pool_script: str = ""
+    pool_fingerprint: str = ""
+    pool_shape: list[str] = field(default_factory=list)
+    pool_refusals: list[Refusal] = field(default_factory=list)
+
+    def named(self, placeholder: str, other: str) -> "Pooled":
+        """The same of a release with another placeholder."""
+        return replace(self, pool_script=self.pool_script.replace(placeholder, other))
+
+
+def prove(connection: Connection, placeholder: str, script: str, recorded: list[dict[str, Any]]) -> Pooled:
+    """Compile a migrated blueprint and run the result in the same, scratch database. Refusals are in what it returns.
+
+    `script` is the final shape as pg_dump wrote it, `recorded` the migrations in order (see RecordedMigration).
+    Raises psycopg errors of a server that is in trouble.
+    """
+    pooled_script, refusals = _compile_all(script, placeholder, recorded)
+    if refusals:
+        return Pooled(pool_refusals=refusals)
+    run(connection, _GUARD_STUB)
+    migrated, copied = f"{placeholder}_m", f"{placeholder}_c"
+    try:
+        with _as_owner(connection):
+            _migrate(connection, migrated, placeholder, recorded)
+            with connection.transaction():
+                _execute(connection, pooled_script.replace(placeholder, copied), "the final shape")
+        _refuse_faults(connection, copied, "the final shape")
+    except CannotPool as refusal:
+        return Pooled(pool_refusals=[_row(refusal)])
+    lines = shape(connection, copied)
+    if differing := difference(_own(lines), _own(shape(connection, migrated))):
+        reason = "The compiled migrations and the compiled copy end in different shapes: "
+        said = f"{reason}{'; '.join(differing[:SAID])}."
+        return Pooled(pool_refusals=[{"statement": "", "reason": said, "instead": _REPORT}])
+    return Pooled(pooled_script, hash_of(lines), lines)
+
+
+def _compile_all(script: str, placeholder: str, recorded: list[dict[str, Any]]) -> tuple[str, list[Refusal]]:
+    """The compiled script, and every statement of the release that cannot be pooled, each once."""
+    refusals: dict[str, Refusal] = {}
+    for text in _texts(recorded):
+        try:
+            compiled(text)
+        except CannotPool as refusal:
+            refusals.setdefault(refusal.statement, _row(refusal))
+    try:
+        return compiled_dump(script, placeholder), list(refusals.values())
+    except CannotPool as refusal:
+        # What is wrong with the shape was wrong in a migration, in the words of its author; else the dump's must do.
+        return "", list(refusals.values()) or [_row(refusal)]
+
+
+def _texts(recorded: list[dict[str, Any]]) -> Iterator[str]:
+    """What has to be compiled. Statements of a data migration have parameters and are left out, unless they are DDL."""
+    for migration in recorded:
+        for operation in migration["operations"]:
+            of_data = operation["kind"] == Kind.DATA
+            yield from (text for text in operation["statements"] if not of_data or kind_of([text]) is not Kind.DATA)
+
+
+def _migrate(connection: Connection, schema: str, placeholder: str, recorded: list[dict[str, Any]]) -> None:
+    run(connection, sql.SQL("CREATE SCHEMA {0}; SET search_path = {0}").format(sql.Identifier(schema)))
+    for migration in recorded:
+        name = f"{migration['app']}.{migration['name']}"
+        texts = [text.replace(placeholder, schema) for text in _texts([migration])]
+        with connection.transaction() if migration["atomic"] else nullcontext():
+            changed = [_compiled_and_executed(connection, schema, text, name) for text in texts]
+        if any(changed):
+            _refuse_faults(connection, schema, name)
+    run(connection, "SET search_path = pg_catalog")
+
+
+def _compiled_and_executed(connection: Connection, schema: str, text: str, name: str) -> bool:
+    """Whether there was anything to execute."""
+    pooled = compiled(text, taken=lambda: names_in(connection, schema))
+    if pooled:
+        _execute(connection, pooled, name)
+    return bool(pooled)
+
+
+def _execute(connection: Connection, text: str, name: str) -> None:
+    try:
+        run(connection, text)
+    except _REFUSED_BY_SERVER as error:
+        said = error.diag.message_primary or str(error)
+        raise CannotPool(text, f"{name}: PostgreSQL refuses it in a pool: {said}.", _REPORT) from error
+
+
+def _refuse_faults(connection: Connection, schema: str, name: str) -> None:
+    for fault in faults(connection, schema):
+        if fault.severity in {Severity.ERROR, Severity.CRITICAL}:
+            raise CannotPool(fault.subject, f"{name}: {fault.message}", fault.hint)
+
+
+@contextmanager
+def _as_owner(connection: Connection) -> Iterator[None]:
+    run(connection, sql.SQL("SET ROLE {}; SET check_function_bodies = off").format(sql.Identifier(ddl.OWNER)))
+    try:
+        yield
+    finally:
+        run(connection, "RESET ROLE; RESET check_function_bodies; RESET search_path")
+
+
+def _own(lines: list[str]) -> list[str]:
+    """Without the shared tables, which no migration makes: Django does, before the first."""
+    return [line for line in lines if not line.partition(" ")[2].startswith(tuple(SHARED_TABLES))]
+
+
+def _row(refusal: CannotPool) -> Refusal:
+    return {"statement": refusal.statement, "reason": refusal.reason, "instead": refusal.instead}
