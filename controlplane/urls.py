@@ -5,9 +5,11 @@ from django.views.generic import RedirectView
 
 from controlplane.admin.site import site
 from controlplane.health import healthz, readyz
+from controlplane.jwks import key_set
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("controlplane.api.urls")),
+    path(".well-known/jwks.json", key_set),
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/", site.urls),

@@ -8,8 +8,9 @@ class ProvisioningConfig(AppConfig):
 
     def ready(self) -> None:
         from provisioning.checks import versions_in_use_are_listed
-        from provisioning.workflows.handing_out import InProcess
-        from tenants.isolation import credentials
+        from provisioning.workflows import data_keys, handing_out
+        from tenants.isolation import credentials, keys
 
-        credentials.register(InProcess())
+        credentials.register(handing_out.InProcess())
+        keys.register(data_keys.InProcess())
         checks.register(checks.Tags.database)(versions_in_use_are_listed)

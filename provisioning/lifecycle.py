@@ -45,11 +45,18 @@ from provisioning.workflows.accepting import (
     same_wish,
     start_onboarding,
 )
+from provisioning.workflows.data_keys import (
+    destroy_data_key,
+    hand_out_data_keys,
+    retired_data_keys,
+    rotate_data_key,
+)
 from provisioning.workflows.handing_out import Credentials, credentials_of
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.plans import PlanChanged, VerbPlan, estimate, shape_of
 from provisioning.workflows.resources import keep, observe
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS, RotateInput
+from provisioning.workflows.tokens import mint_token, published_keys, replace_token_keys, rotate_token_key
 from provisioning.workflows.wishes import (
     InvalidWish,
     TenantExists,
@@ -270,8 +277,10 @@ def sweep() -> None:
 __all__ = [
     "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OperationInProgress", "PlanChanged", "ReasonMissing",
     "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
-    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "current_release", "force_complete",
-    "hand_out_credentials", "onboard", "pause", "plan_onboard", "publish", "register_cluster",
-    "resume", "retry", "retry_onboarding", "rotate_credentials", "skip", "sweep", "undo", "update_tenant",
+    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "current_release", "destroy_data_key",
+    "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard", "pause", "plan_onboard",
+    "publish", "published_keys", "register_cluster", "replace_token_keys", "resume", "retired_data_keys", "retry",
+    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_token_key", "skip", "sweep", "undo",
+    "update_tenant",
     "verify_resources",
 ]  # fmt: skip

@@ -8,11 +8,13 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tenants.isolation import credentials
+        from tenants.isolation import credentials, keys
         from tenants.isolation.grants import check_roles_apart
         from tenants.isolation.remote import ControlPlane
 
         if "owner" in settings.DATABASES:
             register(check_roles_apart, Tags.security)
         if url := getattr(settings, "TENURE_API_URL", ""):  # an application; the control plane is its own source
-            credentials.register(ControlPlane(url, getattr(settings, "TENURE_API_KEY", "")))
+            control_plane = ControlPlane(url, getattr(settings, "TENURE_API_KEY", ""))
+            credentials.register(control_plane)
+            keys.register(control_plane)

@@ -111,6 +111,18 @@ class Code(StrEnum):
         "Repeat the request after the time in Retry-After.",
         True,
     )
+    KEY_DISABLED = (
+        "KEY_DISABLED",
+        409,
+        "The tenant's data key is disabled",
+        "Its data is about to be erased; nothing is encrypted or opened meanwhile.",
+    )
+    KEY_DESTROYED = (
+        "KEY_DESTROYED",
+        410,
+        "The tenant's data key was destroyed",
+        "What it encrypted cannot be read any more, by anybody. Nothing brings it back.",
+    )
     ETAG_MISMATCH = (
         "ETAG_MISMATCH",
         412,

@@ -125,6 +125,17 @@ CREDENTIALS: dict[str, Any] = {
         "expires_at": "2026-11-20T10:14:03Z",
     },
 }
+DATA_KEYS: dict[str, Any] = {
+    "keys": [{"id": "3b0c8f0e-6a2f-4a55-9a3b-5f0c6f1d2e31", "state": "active", "key": "(shown here only)"}],
+    "index_key": {"id": "b1f6a0f4-52f7-4f0e-8a56-2f6f6f9f0c12", "state": "active", "key": "(shown here only)"},
+}
+TOKEN: dict[str, Any] = {
+    "access_token": "(shown here only)",
+    "token_type": "Bearer",
+    "expires_in": 900,
+    "expires_at": "2026-11-20T09:29:03Z",
+    "jti": "5d4c2a7e-9b1f-4c0d-8e3a-1f2b3c4d5e6f",
+}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "Tenant": TENANT,
     "TenantPage": {"results": [TENANT], "next": None, "previous": None},
@@ -135,5 +146,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Accepted": {"operation": OPERATION, "tenant": {**TENANT, "version": 1, "state": "provisioning", "actions": []}},
     "VerbPlan": VERB_PLAN,
     "Credentials": CREDENTIALS,
+    "DataKeys": DATA_KEYS,
+    "Token": TOKEN,
 }
 """By the name of the schema in the document."""

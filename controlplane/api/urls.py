@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from controlplane.api.catalog import Clusters, OneCluster, OnePlan, OneRelease, Plans, Releases, Tiers
+from controlplane.api.hand_outs import HandOutDataKeys, MintToken
 from controlplane.api.operations import VERBS, OneOperation, Operations
 from controlplane.api.pages import TryIt, nowhere, problem_page, schema
 from controlplane.api.tenant_verbs import (
@@ -21,6 +22,8 @@ v1: list[URLPattern | URLResolver] = [
     path("tenants/<str:tenant>", OneTenant.as_view()),
     path("tenants/<str:tenant>/retry", RetryTenant.as_view()),
     path("tenants/<str:tenant>/credentials", HandOutCredentials.as_view()),
+    path("tenants/<str:tenant>/data-keys", HandOutDataKeys.as_view()),
+    path("tenants/<str:tenant>/tokens", MintToken.as_view()),
     path("tenants/<str:tenant>/rotate-credentials", RotateCredentials.as_view()),
     path("tenants/<str:tenant>/operations", OperationsOfTenant.as_view()),
     path("tenants/<str:tenant>/resources", ResourcesOfTenant.as_view()),
