@@ -6,6 +6,7 @@ from psycopg.conninfo import make_conninfo
 
 from controlplane.stack.credentials import Credentials
 from controlplane.stack.ports import HOST, Ports
+from provisioning.databases import hidden
 
 CONTROL, KEYRING, CLUSTER = "tenure", "tenure_keyring", "tenure_cluster"
 
@@ -43,6 +44,8 @@ def bootstrap(ports: Ports, credentials: Credentials) -> None:
             _close_schema(connection)
             for guest in GUESTS[database]:
                 connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(sql.Identifier(guest)))
+    with _superuser(CLUSTER, ports, credentials) as connection:
+        connection.execute(hidden.hide())
 
 
 def superuser_url(database: str, ports: Ports, credentials: Credentials) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from provisioning.databases import ddl, guard
+from provisioning.databases import ddl, guard, hidden
 from provisioning.databases.servers import Connection, connect, open_url, run, server_errors
 from provisioning.errors import Permanent
 from tenants.findings import Finding, Severity
@@ -111,4 +111,13 @@ def _doubtful(connection: Connection) -> Iterator[Finding]:
             subject=str(database),
             message="Every role of the server, each tenant's too, may connect to this database.",
             hint=f"As its owner: REVOKE ALL ON DATABASE {database} FROM PUBLIC;",
+        )
+    if left_open := [str(name) for (name,) in run(connection, hidden.open_to_all())]:
+        ((database,),) = run(connection, "SELECT current_database()::text")
+        yield Finding(
+            code="SESSIONS_OPEN_TO_ALL",
+            severity=Severity.WARNING,
+            subject=str(database),
+            message=f"Tenants of a pool could see and end each other's sessions: PUBLIC has {', '.join(left_open)}.",
+            hint=f"As a superuser, in {database}: {hidden.hide()}",
         )

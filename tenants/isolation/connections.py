@@ -7,26 +7,31 @@ that opened them, and yet a process must not collect one per thread and tenant: 
 those of the tenant used longest ago are closed from whichever thread needs the room. That is safe because it happens
 only while no scope of that tenant is open in the process, and without one nothing may run on them (see `db/base.py`).
 Tenants in use are never closed, so a process that serves more than MOST_OPEN at the same moment holds more.
+Tenants of a pool share one connection per thread and pool (see `db/pooled/session.py`). It is closed when the last of
+this thread's aliases that use it goes, not to make room: there are as many as threads and pools, however many tenants.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from functools import cache
 from threading import Lock, local
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import psycopg
 from django.apps import apps
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from tenants.context import TenantContext, while_idle
+from tenants.states import Tier
 
 if TYPE_CHECKING:
     from tenants.isolation.db.base import DatabaseWrapper
 
 ENGINE = "tenants.isolation.db"
+POOLED_ENGINE = f"{ENGINE}.pooled"
 CONTROL_ALIAS = "control"  # where the control database is when `default` is the tenant
 ALIAS = re.compile(r"t_[0-9a-f]{32}")  # TenantContext.key
 MOST_OPEN = 32  # connections, and tenants with an alias, of one process
@@ -34,6 +39,8 @@ MOST_OPEN = 32  # connections, and tenants with an alias, of one process
 _changing = Lock()
 _opened: OrderedDict[str, WeakSet[psycopg.Connection]] = OrderedDict()
 """The raw connections by alias, the one used longest ago first. Weak: a thread that ends closes its own."""
+_shared: WeakSet[psycopg.Connection] = WeakSet()
+"""The raw connections that belong to no alias: the threads' sessions with pools."""
 
 
 class _Mine(local):
@@ -41,6 +48,7 @@ class _Mine(local):
 
     def __init__(self) -> None:
         self.wrappers: dict[str, DatabaseWrapper] = {}
+        self.last: DatabaseWrapper | None = None
 
 
 _mine = _Mine()
@@ -48,9 +56,12 @@ _mine = _Mine()
 
 def alias_of(context: TenantContext) -> str:
     """The alias of Django's databases that leads to this tenant; made if need be."""
-    if context.key not in connections.settings:
-        _add(context.key)
-    return context.key
+    alias, engine = context.key, POOLED_ENGINE if context.tier == Tier.POOL else ENGINE
+    if (entry := connections.settings.get(alias)) is None or entry["ENGINE"] != engine:
+        _add(alias, engine)
+    elif (mine := _mine.wrappers.get(alias)) is not None and mine.settings_dict["ENGINE"] != engine:
+        _drop_wrapper(alias)  # the tenant has moved, and another thread was the first to hear of it
+    return alias
 
 
 def let_default_follow_scope() -> None:
@@ -73,10 +84,15 @@ def wrappers_of_this_thread() -> dict[str, DatabaseWrapper]:
     return _mine.wrappers
 
 
+def was_last(wrapper: DatabaseWrapper) -> bool:
+    """Whether this wrapper is the one that this thread asked last."""
+    return _mine.last is wrapper
+
+
 def open_count() -> int:
     """How many connections to tenants' databases this process holds open."""
     with _changing:
-        return _count()
+        return _count() + sum(not connection.closed for connection in _shared)
 
 
 def opened(alias: str, connection: psycopg.Connection) -> None:
@@ -87,25 +103,43 @@ def opened(alias: str, connection: psycopg.Connection) -> None:
         _make_room()
 
 
-def used(alias: str) -> None:
+def opened_shared(connection: psycopg.Connection) -> None:
+    """Remember a thread's session with a pool."""
     with _changing:
-        if alias in _opened:
-            _opened.move_to_end(alias)
+        _shared.add(connection)
 
 
-def _add(alias: str) -> None:
+def used(wrapper: DatabaseWrapper) -> None:
+    _mine.last = wrapper
     with _changing:
-        connections.settings = connections.configure_settings(
-            {
-                **connections.settings,
-                alias: {"ENGINE": ENGINE, "NAME": alias, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True},
-            }
-        )
+        if wrapper.alias in _opened:
+            _opened.move_to_end(wrapper.alias)
+
+
+@cache
+def _entry(engine: str) -> dict[str, Any]:
+    """What Django makes of a tenant's settings. In a pool, a cursor on the server would outlive its tenant's turn."""
+    ours = {"ENGINE": engine, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    if engine == POOLED_ENGINE:
+        ours["DISABLE_SERVER_SIDE_CURSORS"] = True
+    entry: dict[str, Any] = connections.configure_settings({DEFAULT_DB_ALIAS: ours})[DEFAULT_DB_ALIAS]
+    return entry
+
+
+def _add(alias: str, engine: str) -> None:
+    with _changing:
+        connections.settings = {**connections.settings, alias: {**_entry(engine), "NAME": alias}}
         _opened.setdefault(alias, WeakSet())
         _make_room()
-    for stale in _mine.wrappers.keys() - connections.settings.keys():
-        del connections[stale]  # given up by another thread, which could not reach our wrapper
-        del _mine.wrappers[stale]
+    for known, wrapper in list(_mine.wrappers.items()):  # given up by another thread, which could not reach ours
+        if known not in connections.settings or (known == alias and wrapper.settings_dict["ENGINE"] != engine):
+            _drop_wrapper(known)
+
+
+def _drop_wrapper(alias: str) -> None:
+    wrapper = _mine.wrappers.pop(alias)
+    del connections[alias]
+    wrapper.close()
 
 
 def _make_room() -> None:

@@ -26,6 +26,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that works only inside the scope of the tenant its alias is named for."""
 
     opened_for: TenantContext | None = None
+    _known: TenantContext | None = None  # the scope that was last found to be ours
 
     def __init__(self, settings_dict: dict[str, Any], alias: str) -> None:
         super().__init__(settings_dict, alias)
@@ -58,8 +59,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise
             connection = super().get_new_connection(renewed)
         self.opened_for = scope
-        connections.opened(self.alias, connection)
+        self._opened(connection)
         return connection
+
+    def _opened(self, connection: psycopg.Connection) -> None:
+        connections.opened(self.alias, connection)
 
     def _cursor(self, name: str | None = None) -> Any:
         self._admit()
@@ -68,17 +72,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _admit(self) -> None:
         """Raises NoTenant or WrongTenant, or makes ready for the open scope."""
         scope = self._scope()
-        for other in connections.wrappers_of_this_thread().values():
-            if other is not self and other.in_atomic_block:
-                raise WrongTenant("A transaction of another tenant is open in this thread.")
+        if not connections.was_last(self):  # else nobody can have opened a transaction since we looked
+            for other in connections.wrappers_of_this_thread().values():
+                if other is not self and other.in_atomic_block:
+                    raise WrongTenant("A transaction of another tenant is open in this thread.")
+            connections.used(self)
         if self.connection is not None and not self.in_atomic_block and self._is_stale(scope):
             self.close()
-        connections.used(self.alias)
 
     def _scope(self) -> TenantContext:
         scope = current()
-        if scope.key != self.alias:
-            raise WrongTenant(f"The open scope is of {scope.slug}, and this connection belongs to another tenant.")
+        if scope is not self._known:
+            if scope.key != self.alias:
+                raise WrongTenant(f"The open scope is of {scope.slug}, and this connection belongs to another tenant.")
+            self._known = scope
         return scope
 
     def _is_stale(self, scope: TenantContext) -> bool:

@@ -1,0 +1,210 @@
+"""The Django database backend of a tenant in a pool: shared tables, and a context that the database checks itself.
+
+# Note [Who is in the transaction]
+The raw connection belongs to the thread, not to the tenant, and stays in psycopg's autocommit. A transaction of Django
+begins on the server with its first statement, and the context with it (see `flight.py`). `begun` says that we sent
+BEGIN; what the server says of itself is asked before each statement, since raw SQL may end a transaction too. A session
+that served somebody else is wiped first: what a session remembers (settings, locks, prepared statements, LISTEN) would
+be a bridge between tenants.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import ProgrammingError
+from django.db.backends.postgresql.base import TIMESTAMPTZ_OID
+from django.db.backends.postgresql.psycopg_any import register_tzloader
+from psycopg.errors import error_from_result
+from psycopg.pq import Format, TransactionStatus
+
+from tenants.context import TenantContext
+from tenants.errors import WrongTenant
+from tenants.isolation import connections, credentials
+from tenants.isolation.db import base
+from tenants.isolation.db.pooled.cursor import Cursor
+from tenants.isolation.db.pooled.errors import ContextRefused, NoContextKey, TenantClosed, TransactionLost
+from tenants.isolation.db.pooled.features import DatabaseFeatures
+from tenants.isolation.db.pooled.flight import ENTER, ENTER_IN_ZONE, fly
+from tenants.isolation.db.pooled.session import Session, join
+from tenants.isolation.refusals import Layer, refused
+from tenants.isolation.tickets import mint
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+    from psycopg.pq.abc import PGresult
+
+TICKET_REUSED_S = 5
+FORGED, EXPIRED, CLOSED = "forged ticket", "expired ticket", "tenant is not open here"
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection of one tenant of a pool; the tenants of a pool share what is below it, one at a time."""
+
+    features_class = DatabaseFeatures
+    session: Session | None = None
+    begun = False
+    _enter = ENTER
+    _ticket: tuple[bytes, ...] = ()
+    _ticket_good_until = 0.0  # of time.monotonic()
+    _ticket_kept = False  # the ticket that was used last had been used before
+
+    def get_connection_params(self) -> dict[str, Any]:
+        return {**super().get_connection_params(), "autocommit": True}
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
+        identity = tuple(conn_params[part] for part in ("host", "port", "dbname", "user"))
+        self.session = join(self, identity, lambda: self._open(conn_params))
+        self.opened_for, self.begun, self._ticket_good_until = self._scope(), False, 0.0
+        in_zone = self.session.raw.info.parameter_status("TimeZone") == self.timezone_name
+        self._enter = ENTER if in_zone else ENTER_IN_ZONE
+        return self.session.raw
+
+    def check_database_version_supported(self) -> None:
+        """Once a session would do, and an alias is made often: `check_cluster` looks at the server's version."""
+
+    def create_cursor(self, name: str | None = None) -> Any:  # noqa: ARG002  a cursor on the server outlives its tenant
+        cursor = Cursor(self.connection, self)
+        if self.timezone != self.connection.adapters.get_loader(TIMESTAMPTZ_OID, Format.TEXT).timezone:
+            register_tzloader(self.timezone, cursor)
+        return cursor
+
+    def chunked_cursor(self) -> Any:
+        return self.cursor()
+
+    def enter_gen(self, statement: bytes | None, *, begin: bool) -> PQGen[list[PGresult]]:
+        """Let the server know who we are, and run a statement with it. Raises ContextRefused; then nothing was run."""
+        session = self.session
+        pgconn = session.raw.pgconn
+        discard = session.last is not self and session.used_before
+        session.last, session.used_before = None, True  # whatever breaks off here: nobody's
+        refusal, results = yield from fly(
+            pgconn, self._enter, self._parameters(), statement, begin=begin, discard=discard
+        )
+        session.last = self
+        if refusal is None:
+            self.begun = begin
+            return results
+        if pgconn.transaction_status != TransactionStatus.IDLE:
+            yield from session.raw._exec_command(b"ROLLBACK")  # noqa: SLF001  the generator behind rollback()
+        raise self._refused(error_from_result(refusal))
+
+    def begin(self) -> None:
+        """Open the transaction now, for what does not come as a single statement."""
+        try:
+            self._begin()
+        except ContextRefused as refused:
+            if not self.renewed_after(refused):
+                raise
+            self._begin()
+
+    @contextmanager
+    def in_transaction(self) -> Iterator[None]:
+        """The one that is open, opened now if need be; in Django's autocommit one for this block alone."""
+        if self.begun:
+            yield
+            return
+        self.begin()
+        if not self.autocommit:
+            yield
+            return
+        try:
+            yield
+        except BaseException:
+            self._rollback()
+            raise
+        self._commit()
+
+    def check_still_ours(self) -> None:
+        """Raises TransactionLost, or WrongTenant where the session is in a transaction of another tenant."""
+        if self.begun:
+            if self.session.idle:
+                raise TransactionLost
+        elif self.session.last is not self:
+            raise WrongTenant("A transaction of another tenant is open in this thread.")
+
+    def renewed_after(self, refused: ContextRefused) -> bool:
+        """Whether another try makes sense: with a key we did not know, or a fresh ticket after one we had kept."""
+        kept, self._ticket_good_until = self._ticket_kept, 0.0
+        if refused.metadata["reason"] != FORGED:
+            return kept and refused.metadata["reason"] == EXPIRED
+        known = credentials.of(self._scope()).database.context_key
+        return credentials.renewed(self._scope()).database.context_key != known
+
+    def _begin(self) -> None:
+        raw = self.session.raw
+        with self.wrap_database_errors, raw.lock:
+            raw.wait(self.enter_gen(None, begin=True))
+
+    def _open(self, conn_params: dict[str, Any]) -> psycopg.Connection:
+        return super().get_new_connection(conn_params)
+
+    def _opened(self, connection: psycopg.Connection) -> None:
+        """A login role of its own means a connection of its own, which may be closed to make room."""
+        if connection.info.user == self.alias:
+            connections.opened(self.alias, connection)
+        else:
+            connections.opened_shared(connection)
+
+    def _set_autocommit(self, autocommit: bool) -> None:  # noqa: FBT001  Django's signature
+        if autocommit and self.begun:
+            raise ProgrammingError("can't change 'autocommit' now: a transaction is open")
+
+    def _commit(self) -> None:
+        if self._in_transaction():
+            self.begun = False
+            super()._commit()
+
+    def _rollback(self) -> None:
+        if self._in_transaction():
+            self.begun = False
+            super()._rollback()
+
+    def _in_transaction(self) -> bool:
+        """Ours, be it begun by us or by a statement of the application."""
+        return self.begun or (self.session is not None and self.session.last is self and not self.session.idle)
+
+    def _close(self) -> None:
+        if self.session is not None:
+            self.session.leave(self)
+            self.session, self.begun = None, False
+
+    def _is_stale(self, scope: TenantContext) -> bool:
+        return super()._is_stale(scope) or self.session.replaceable
+
+    def _parameters(self) -> tuple[bytes, ...]:
+        """What `enter` is called with. A ticket is good for any session, so one serves for some seconds."""
+        now = time.monotonic()
+        self._ticket_kept = now < self._ticket_good_until
+        if not self._ticket_kept:
+            scope = self._scope()
+            given = credentials.of(scope).database
+            if given.context_key is None:
+                raise NoContextKey
+            ticket = mint(scope, given.context_key)
+            self._ticket = (
+                given.schema.encode(),
+                ticket.purpose.encode(),
+                ticket.tenant.hex.encode(),
+                ticket.incarnation.hex.encode(),
+                b"%d" % ticket.expires,
+                ticket.key_version.encode(),
+                b"\\x" + ticket.mac.hex().encode(),
+            )
+            if self._enter is ENTER_IN_ZONE:
+                self._ticket += (self.timezone_name.encode(),)
+            self._ticket_good_until = now + TICKET_REUSED_S
+        return self._ticket
+
+    def _refused(self, error: psycopg.Error) -> Exception:
+        """What the guard says becomes ours; anything else (a broken guard, a statement timeout) stays PostgreSQL's."""
+        said, _, reason = (error.diag.message_primary or "").partition(": ")
+        if said != "tenant context refused":
+            return error
+        refused(Layer.DATABASE, reason)
+        kind = TenantClosed if reason == CLOSED else ContextRefused
+        return kind(f"The database refuses tenant {self._scope().slug}: {reason}.", reason=reason)
