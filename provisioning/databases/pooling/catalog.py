@@ -1,14 +1,67 @@
-"""What the catalog of a pool must show, and grants for what passed."""
+"""What the catalog of a pool must show, whoever made it so: the compiler, an older one, or a person by hand."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from provisioning.databases.pooling.boundary import COLUMN, GUARD, POLICY, SHARED_TABLES, TENANT_ID
 from provisioning.databases.servers import Connection
-from tenants.findings import Finding
+from tenants.findings import Finding, Severity
+
+_FAULTS = Path(__file__).with_name("catalog.sql").read_text().encode()
+# The boundary as PostgreSQL writes it back.
+_WRITTEN_BACK = {
+    "using": f"({TENANT_ID} = ( SELECT {GUARD}.tenant() AS tenant))",
+    "check": f"({TENANT_ID} = ( SELECT {GUARD}.tenant(true) AS tenant))",
+    "default": "(NULLIF(\"left\"(current_setting('tenure.seal'::text, true), 36), ''::text))::uuid",
+    "address": f"((regexp_replace(replace(({TENANT_ID})::text, '-'::text, ''::text),"
+    " '(....)(?!$)'::text, '\\1:'::text, 'g'::text))::inet)",
+}
+SEVERITIES = {
+    "TENANT_COLUMN": Severity.CRITICAL,
+    "ROW_SECURITY_OFF": Severity.CRITICAL,
+    "POLICY_DIFFERS": Severity.CRITICAL,
+    "FOREIGN_KEY_CROSSES": Severity.CRITICAL,
+    "FOREIGN_KEY_ASKS": Severity.ERROR,
+    "FOREIGN_KEY_EMPTIES": Severity.ERROR,
+    "KEY_SPANS_TENANTS": Severity.ERROR,
+    "INDEX_SPANS_TENANTS": Severity.WARNING,
+    "INHERITS": Severity.CRITICAL,
+    "PARTITIONED": Severity.CRITICAL,
+    "KIND_NOT_POOLED": Severity.CRITICAL,
+    "VIEW_SEES_ALL": Severity.CRITICAL,
+    "VIEW_NOT_INVOKER": Severity.ERROR,
+    "RUNS_AS_OWNER": Severity.CRITICAL,
+    "LEAKPROOF_FUNCTION": Severity.ERROR,
+    "TRIGGER_AS_OWNER": Severity.ERROR,
+    "TRIGGER_IN_CASCADE": Severity.ERROR,
+    "RULE": Severity.ERROR,
+    "GRANTED_TO_ALL": Severity.ERROR,
+    "RIGHT_TOO_WIDE": Severity.ERROR,
+    "PUBLISHED": Severity.WARNING,
+}
+BARRED = frozenset({Severity.ERROR, Severity.CRITICAL})  # a tenant is not let near an object with such a fault
 
 
-def faults(connection: Connection, schema: str) -> Iterator[Finding]:  # noqa: ARG001
-    """Everything by which a pool's schema could let one tenant reach another's rows."""
-    yield from ()
+def faults(connection: Connection, schema: str) -> Iterator[Finding]:
+    """Everything by which a pool's schema could let one tenant reach another's rows, and the repair of each.
+
+    `subject` is the name of a relation or function as SQL, with its schema; or the schema itself.
+    """
+    given = {
+        **_WRITTEN_BACK,
+        "schema": schema,
+        "tenant": TENANT_ID,
+        "policy": POLICY,
+        "column": COLUMN,
+        "shared": sorted(SHARED_TABLES),
+    }
+    with connection.transaction():
+        ((before,),) = connection.execute("SELECT current_setting('search_path')").fetchall()
+        connection.execute("SELECT set_config('search_path', '', true)")
+        rows = connection.execute(_FAULTS, given).fetchall()
+        connection.execute("SELECT set_config('search_path', %s, true)", (before,))
+    for code, subject, message, hint in rows:
+        yield Finding(f"POOL_{code}", SEVERITIES[code], subject, f"{subject}: {message}", hint)
 
 
 def names_in(connection: Connection, schema: str) -> set[str]:

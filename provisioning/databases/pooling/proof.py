@@ -17,12 +17,11 @@ from psycopg import sql
 from provisioning.databases import ddl
 from provisioning.databases.fingerprint import difference, hash_of, shape
 from provisioning.databases.pooling.boundary import GUARD, SHARED_TABLES
-from provisioning.databases.pooling.catalog import faults, names_in
+from provisioning.databases.pooling.catalog import BARRED, faults, names_in
 from provisioning.databases.pooling.compiler import compiled, compiled_dump
 from provisioning.databases.pooling.errors import CannotPool
 from provisioning.databases.servers import Connection, run
 from provisioning.databases.statements import Kind, kind_of
-from tenants.findings import Severity
 
 Refusal = dict[str, str]
 
@@ -41,6 +40,7 @@ _GUARD_STUB = f"""
     CREATE SCHEMA IF NOT EXISTS {GUARD};
     CREATE OR REPLACE FUNCTION {GUARD}.tenant(writing boolean DEFAULT false) RETURNS uuid
         LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN NULL::uuid;
+    ALTER DEFAULT PRIVILEGES FOR ROLE {ddl.OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
     GRANT USAGE ON SCHEMA {GUARD} TO {ddl.OWNER};
     GRANT EXECUTE ON FUNCTION {GUARD}.tenant TO {ddl.OWNER};
 """
@@ -140,7 +140,7 @@ def _execute(connection: Connection, text: str, name: str) -> None:
 
 def _refuse_faults(connection: Connection, schema: str, name: str) -> None:
     for fault in faults(connection, schema):
-        if fault.severity in {Severity.ERROR, Severity.CRITICAL}:
+        if fault.severity in BARRED:
             raise CannotPool(fault.subject, f"{name}: {fault.message}", fault.hint)
 
 

@@ -1,0 +1,161 @@
+-- What could let one tenant of a pool reach another's rows: code, subject, message, repair. See catalog.py.
+-- Run with an empty search path, so that every name is written out.
+WITH relation AS MATERIALIZED (
+    SELECT c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
+           format('%%I.%%I', n.nspname, c.relname) AS name, c.relname = ANY (%(shared)s::text[]) AS shared
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %(schema)s::text),
+pooled AS MATERIALIZED (
+    SELECT r.*, t.attnum AS tenant FROM relation r
+    LEFT JOIN pg_attribute t ON t.attrelid = r.oid AND t.attname = %(tenant)s::text AND NOT t.attisdropped
+    WHERE r.relkind IN ('r', 'p') AND NOT r.shared),
+policy AS (
+    SELECT p.polrelid, count(*) AS policies,
+           bool_and(p.polname = %(policy)s::text AND p.polpermissive AND p.polcmd = '*' AND p.polroles = ARRAY[0]::oid[]
+               AND pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM %(using)s::text
+               AND pg_get_expr(p.polwithcheck, p.polrelid) IS NOT DISTINCT FROM %(check)s::text) AS ours,
+           string_agg(format('DROP POLICY %%I ON %%s; ', p.polname, o.name), '') AS dropped
+    FROM pg_policy p JOIN pooled o ON o.oid = p.polrelid GROUP BY p.polrelid)
+
+SELECT 'TENANT_COLUMN', o.name, 'It has no column tenant_id uuid NOT NULL with the pool''s default.',
+       format('ALTER TABLE %%s ADD COLUMN %%s; or correct the column that is there.', o.name, %(column)s::text)
+FROM pooled o
+LEFT JOIN pg_attribute a ON a.attrelid = o.oid AND a.attnum = o.tenant
+LEFT JOIN pg_attrdef d ON d.adrelid = o.oid AND d.adnum = o.tenant
+WHERE (a.attnotnull AND a.atttypid = 'uuid'::regtype AND a.attidentity = '' AND a.attgenerated = ''
+    AND pg_get_expr(d.adbin, o.oid) = %(default)s::text) IS NOT TRUE
+UNION ALL
+SELECT 'ROW_SECURITY_OFF', name, 'Row security is not enabled and forced: its policy does not hold.',
+       format('ALTER TABLE %%s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;', name)
+FROM pooled WHERE NOT (relrowsecurity AND relforcerowsecurity)
+UNION ALL
+SELECT 'POLICY_DIFFERS', o.name, 'Its policies are not exactly the pool''s one.',
+       format('%%sCREATE POLICY %%I ON %%s USING %%s WITH CHECK %%s;',
+           p.dropped, %(policy)s::text, o.name, %(using)s::text, %(check)s::text)
+FROM pooled o LEFT JOIN policy p ON p.polrelid = o.oid
+WHERE (p.policies = 1 AND p.ours) IS NOT TRUE
+UNION ALL
+SELECT CASE WHEN k.confdeltype IN ('c', 'n', 'd') THEN 'FOREIGN_KEY_CROSSES' ELSE 'FOREIGN_KEY_ASKS' END,
+       coalesce(o.name, k.conrelid::regclass::text),
+       format('The foreign key %%I does not compare the tenant on both sides: %%s.', k.conname,
+           CASE WHEN k.confdeltype IN ('c', 'n', 'd') THEN 'deleting one tenant''s row changes another''s'
+                ELSE 'it tells whether another tenant has a key' END),
+       format('Write FOREIGN KEY (tenant_id, …) REFERENCES %%s (tenant_id, …).', k.confrelid::regclass)
+FROM pg_constraint k
+LEFT JOIN pooled o ON o.oid = k.conrelid
+LEFT JOIN pooled r ON r.oid = k.confrelid
+WHERE k.contype = 'f' AND (o.oid IS NOT NULL OR k.confrelid IN (SELECT oid FROM relation))
+    AND (k.conkey[1] = o.tenant AND k.confkey[1] = r.tenant) IS NOT TRUE
+UNION ALL
+SELECT 'FOREIGN_KEY_EMPTIES', o.name, format('The foreign key %%I would empty tenant_id.', k.conname),
+       'Name its columns: ON DELETE SET NULL (…), and leave ON UPDATE SET out.'
+FROM pg_constraint k JOIN pooled o ON o.oid = k.conrelid
+WHERE k.contype = 'f' AND (k.confupdtype IN ('n', 'd')
+    OR k.confdeltype IN ('n', 'd') AND (k.confdelsetcols IS NULL OR o.tenant = ANY (k.confdelsetcols)))
+UNION ALL
+SELECT CASE WHEN i.indisunique OR i.indisexclusion THEN 'KEY_SPANS_TENANTS' ELSE 'INDEX_SPANS_TENANTS' END, o.name,
+       CASE WHEN i.indisunique OR i.indisexclusion
+            THEN format('%%I is unique over all tenants: it tells whether another tenant has a value.', x.relname)
+            ELSE format('%%I does not begin with tenant_id: a look-up reads every tenant''s part of it.', x.relname) END,
+       format('Drop %%I and make it again over (tenant_id, …).', x.relname)
+FROM pg_index i
+JOIN pooled o ON o.oid = i.indrelid
+JOIN pg_class x ON x.oid = i.indexrelid
+JOIN pg_am m ON m.oid = x.relam
+LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype = 'x'
+WHERE (i.indisunique OR i.indisexclusion OR m.amname = 'btree')
+    AND (CASE WHEN i.indisexclusion THEN
+            i.indkey[0] = o.tenant AND k.conexclop[1] = 'pg_catalog.=(uuid,uuid)'::regoperator
+            OR i.indkey[0] = 0 AND k.conexclop[1] = 'pg_catalog.=(inet,inet)'::regoperator
+                AND pg_get_indexdef(i.indexrelid, 1, false) = %(address)s::text
+         ELSE i.indkey[0] = o.tenant END) IS NOT TRUE
+UNION ALL
+SELECT 'INHERITS', r.name, format('It inherits from %%s, or has partitions of it: row security is not inherited.',
+           h.inhparent::regclass),
+       'Make it a plain table of its own.'
+FROM pg_inherits h JOIN relation r ON r.oid = h.inhrelid AND r.relkind IN ('r', 'p', 'f')
+UNION ALL
+SELECT 'PARTITIONED', name, 'It is partitioned: row security is not inherited by its partitions.', 'Make it one table.'
+FROM relation WHERE relkind = 'p'
+UNION ALL
+SELECT 'KIND_NOT_POOLED', name,
+       CASE relkind WHEN 'm' THEN 'A materialized view keeps rows of all tenants.' ELSE 'A foreign table has no row security.' END,
+       format('DROP %%s %%s;', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'FOREIGN TABLE' END, name)
+FROM relation WHERE relkind IN ('m', 'f')
+UNION ALL
+SELECT DISTINCT CASE WHEN r.rolsuper OR r.rolbypassrls OR v.relkind = 'm' THEN 'VIEW_SEES_ALL' ELSE 'VIEW_NOT_INVOKER' END,
+       format('%%I.%%I', n.nspname, v.relname),
+       format('It reads its tables with the rights of %%I instead of those of whoever asks.', r.rolname),
+       format('ALTER VIEW %%I.%%I SET (security_invoker = true);', n.nspname, v.relname)
+FROM pg_class v
+JOIN pg_namespace n ON n.oid = v.relnamespace
+JOIN pg_roles r ON r.oid = v.relowner
+WHERE (v.relkind = 'v' OR v.relkind = 'm' AND n.nspname <> %(schema)s::text)
+    AND (n.nspname = %(schema)s::text OR EXISTS (
+        SELECT FROM pg_rewrite w
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+        JOIN relation t ON t.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
+        WHERE w.ev_class = v.oid))
+    AND NOT EXISTS (
+        SELECT FROM pg_options_to_table(v.reloptions)
+        WHERE option_name = 'security_invoker' AND lower(option_value) IN ('true', 'on', 'yes', '1'))
+UNION ALL
+SELECT CASE WHEN f.prosecdef THEN 'RUNS_AS_OWNER' ELSE 'LEAKPROOF_FUNCTION' END, f.oid::regprocedure::text,
+       CASE WHEN f.prosecdef THEN 'It is SECURITY DEFINER: it runs as the owner of every tenant''s rows.'
+            ELSE 'It is LEAKPROOF: it is shown rows before row security has looked at them.' END,
+       format('ALTER ROUTINE %%s %%s;', f.oid::regprocedure,
+           CASE WHEN f.prosecdef THEN 'SECURITY INVOKER' ELSE 'NOT LEAKPROOF' END)
+FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+WHERE n.nspname = %(schema)s::text AND (f.prosecdef OR f.proleakproof)
+UNION ALL
+SELECT 'TRIGGER_AS_OWNER', r.name, format('The trigger %%I runs as %%I.', g.tgname, pg_get_userbyid(f.proowner)),
+       format('ALTER FUNCTION %%s SECURITY INVOKER;', f.oid::regprocedure)
+FROM pg_trigger g JOIN relation r ON r.oid = g.tgrelid JOIN pg_proc f ON f.oid = g.tgfoid
+WHERE NOT g.tgisinternal AND f.prosecdef
+UNION ALL
+-- A cascade runs as the owner and past row security, and a BEFORE trigger on the rows it changes runs inside of it.
+SELECT 'TRIGGER_IN_CASCADE', r.name,
+       format('The trigger %%I runs inside the cascade of %%I, as the owner and without row security.', g.tgname, k.conname),
+       'Make it an AFTER trigger, or leave the ON DELETE and ON UPDATE actions to the application.'
+FROM pg_trigger g
+JOIN relation r ON r.oid = g.tgrelid
+JOIN pg_constraint k ON k.conrelid = g.tgrelid AND k.contype = 'f'
+WHERE NOT g.tgisinternal AND g.tgtype & 3 = 3
+    AND (g.tgtype & 8 = 8 AND k.confdeltype = 'c'
+        OR g.tgtype & 16 = 16 AND (k.confdeltype IN ('n', 'd') OR k.confupdtype IN ('c', 'n', 'd')))
+UNION ALL
+SELECT 'RULE', r.name, format('The rule %%I rewrites statements past the policies.', w.rulename),
+       format('DROP RULE %%I ON %%s;', w.rulename, r.name)
+FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
+UNION ALL
+SELECT CASE WHEN g.grantee = 0 THEN 'GRANTED_TO_ALL' ELSE 'RIGHT_TOO_WIDE' END, r.name,
+       format('%%s may %%s it.', CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END, g.privilege_type),
+       format('REVOKE %%s ON %%s FROM %%s;', g.privilege_type, r.name,
+           CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END)
+FROM relation r,
+    LATERAL (
+        SELECT e.grantee, e.privilege_type FROM aclexplode(r.relacl) AS e
+        UNION
+        SELECT e.grantee, e.privilege_type FROM pg_attribute a, aclexplode(a.attacl) AS e WHERE a.attrelid = r.oid
+    ) AS g
+WHERE g.grantee <> r.relowner AND (g.grantee = 0
+    OR g.privilege_type IN ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+    OR r.shared AND g.privilege_type <> 'SELECT')
+UNION ALL
+SELECT 'GRANTED_TO_ALL', f.oid::regprocedure::text, 'PUBLIC may execute it.',
+       format('REVOKE EXECUTE ON ROUTINE %%s FROM PUBLIC;', f.oid::regprocedure)
+FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace,
+    aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) AS g
+WHERE n.nspname = %(schema)s::text AND g.grantee = 0
+UNION ALL
+SELECT 'GRANTED_TO_ALL', quote_ident(n.nspname), format('PUBLIC has %%s on the schema.', g.privilege_type),
+       format('REVOKE %%s ON SCHEMA %%I FROM PUBLIC;', g.privilege_type, n.nspname)
+FROM pg_namespace n, aclexplode(n.nspacl) AS g WHERE n.nspname = %(schema)s::text AND g.grantee = 0
+UNION ALL
+SELECT 'PUBLISHED', o.name, format('The publication %%I sends every tenant''s rows.', p.pubname),
+       format('ALTER PUBLICATION %%I DROP TABLE %%s; or give it a row filter.', p.pubname, o.name)
+FROM pooled o
+JOIN pg_publication p ON p.puballtables
+    OR EXISTS (SELECT FROM pg_publication_rel l WHERE l.prpubid = p.oid AND l.prrelid = o.oid AND l.prqual IS NULL)
+    OR EXISTS (SELECT FROM pg_publication_namespace l JOIN pg_namespace n ON n.oid = l.pnnspid
+               WHERE l.pnpubid = p.oid AND n.nspname = %(schema)s::text)
+ORDER BY 1, 2, 3
