@@ -11,7 +11,9 @@ class TenantsConfig(AppConfig):
         from tenants.isolation import credentials, keys
         from tenants.isolation.grants import check_roles_apart
         from tenants.isolation.remote import ControlPlane
+        from tenants.isolation.tokens import check_tokens
 
+        register(check_tokens, Tags.security)
         if "owner" in settings.DATABASES:
             register(check_roles_apart, Tags.security)
         if url := getattr(settings, "TENURE_API_URL", ""):  # an application; the control plane is its own source

@@ -1,32 +1,41 @@
-"""From the host name of a request to the scope it runs in. Nothing else in a request can choose the tenant."""
+"""From the host name of a request to the scope it runs in. Nothing else in a request can choose the tenant.
+
+A token in `Authorization` must be the same tenant's: it can keep a request out, and never lead it elsewhere.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import ClassVar, cast
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.http.request import split_domain_port
 from django.template.loader import render_to_string
 from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
 from django_tenants.middleware.main import TenantMainMiddleware
 
 from tenants.context import TenantContext, tenant_scope
+from tenants.errors import TenureError
+from tenants.isolation import tokens
 from tenants.isolation.credentials import CredentialsRefused, CredentialsUnavailable, NoCredentialSource
+from tenants.isolation.keys import KeysRefused, KeysUnavailable, NoKeySource
+from tenants.isolation.keyset import KeySetUnavailable
+from tenants.isolation.refusals import Layer, refused
 from tenants.isolation.storage import StorageRefused, StorageUnavailable
 from tenants.models import Domain, Tenant
 from tenants.states import TenantState
 
 TEMPLATE = "tenants/closed.html"
 COLUMNS = ("slug", "name", "state", "incarnation")  # of a tenant, that an application may read
-SERVERS_AWAY = (CredentialsUnavailable, StorageUnavailable, OperationalError)
-WRONGLY_SET_UP = (CredentialsRefused, NoCredentialSource, StorageRefused)
+SERVERS_AWAY = (CredentialsUnavailable, KeysUnavailable, KeySetUnavailable, StorageUnavailable, OperationalError)
+WRONGLY_SET_UP = (CredentialsRefused, NoCredentialSource, KeysRefused, NoKeySource, StorageRefused)
+PROBLEM = "application/problem+json"  # RFC 9457
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +53,10 @@ class Notice:
 UNKNOWN = Notice(HTTPStatus.NOT_FOUND, "Nobody lives here", "No workspace has this address. Check its spelling.")
 UNAVAILABLE = Notice(
     HTTPStatus.SERVICE_UNAVAILABLE, "Not available right now", "This workspace does not answer. We keep trying.", 5
+)
+BAD_TOKEN = Notice(HTTPStatus.UNAUTHORIZED, "The token is not valid here", "Ask for a new one.")
+OTHER_TOKEN = Notice(
+    HTTPStatus.FORBIDDEN, "The token is for another workspace", "It opens nothing here. Use it at its own address."
 )
 BY_STATE: dict[TenantState, Notice] = {
     TenantState.PROVISIONING: Notice(
@@ -87,24 +100,34 @@ class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # djang
         return response
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        """Set `request.tenant` and `request.tenant_context`, or answer with a notice. No connection is switched."""
-        request.tenant = request.tenant_context = None  # type: ignore[attr-defined]
+        """Set `request.tenant`, `.tenant_context` and `.tenant_claims`, or answer with a notice.
+
+        `tenant_claims` is what the request's token says, verified and of this tenant; None where there is none. No
+        connection is switched.
+        """
+        request.tenant = request.tenant_context = request.tenant_claims = None  # type: ignore[attr-defined]
         try:
             host = self.hostname_from_request(request)
         except (DisallowedHost, UnicodeError):
-            return _page(UNKNOWN)
+            return _page(UNKNOWN, request)
         if host in getattr(settings, "SITE_HOSTS", ()):
             self.setup_url_routing(request, force_public=True)
             return None
         try:
-            tenant = self.get_tenant(Domain, host)
-            if tenant.state != TenantState.ACTIVE:
-                return _page(BY_STATE[TenantState(tenant.state)])
-            request.tenant_context = tenant.context()  # type: ignore[attr-defined]
+            return self._enter(request, self.get_tenant(Domain, host))
         except Domain.DoesNotExist:
-            return _page(UNKNOWN)
-        except OperationalError as error:
+            refused(Layer.HOST, "unknown host")
+            return _page(UNKNOWN, request)
+        except (tokens.TokenRefused, tokens.TokenOfAnotherTenant) as error:
+            return _page_of_token(request, error)
+        except (KeySetUnavailable, OperationalError) as error:
             return self.process_exception(request, error)
+
+    def _enter(self, request: HttpRequest, tenant: Tenant) -> HttpResponse | None:
+        if tenant.state != TenantState.ACTIVE:
+            return _page(BY_STATE[TenantState(tenant.state)], request)
+        request.tenant_claims = _claims(request, tenant)  # type: ignore[attr-defined]
+        request.tenant_context = tenant.context()  # type: ignore[attr-defined]
         request.tenant = tenant  # type: ignore[attr-defined]
         return None
 
@@ -114,7 +137,7 @@ class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # djang
             return None
         level = logging.ERROR if isinstance(exception, WRONGLY_SET_UP) else logging.WARNING
         logger.log(level, "%s: %s %s", request.get_host(), exception, getattr(exception, "cure", ""))
-        return _page(UNAVAILABLE)
+        return _page(UNAVAILABLE, request)
 
     @staticmethod
     def hostname_from_request(request: HttpRequest) -> str:
@@ -144,15 +167,46 @@ class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # djang
         return get_response(request)
 
 
-def _page(notice: Notice) -> HttpResponse:
-    """Rendered without the request: a context processor may ask for the very server that is away."""
-    response = HttpResponse(render_to_string(TEMPLATE, {"notice": notice}), status=notice.status)
+def _claims(request: HttpRequest, tenant: Tenant) -> tokens.Claims | None:
+    """What the request's token says; None without a token, or where the header is the application's own affair."""
+    token = tokens.bearer(request) if tokens.are_taken() else None
+    if token is None:
+        return None
+    return tokens.claims_at(token, tenant_id=tenant.pk, incarnation=tenant.incarnation)
+
+
+def _page_of_token(request: HttpRequest, error: TenureError) -> HttpResponse:
+    if isinstance(error, tokens.TokenOfAnotherTenant):
+        return _page(OTHER_TOKEN, request)
+    response = _page(replace(BAD_TOKEN, text=f"{error} {error.cure}"), request)
+    response["WWW-Authenticate"] = 'Bearer realm="tenant", error="invalid_token"'  # RFC 6750 §3
+    return response
+
+
+def _page(notice: Notice, request: HttpRequest) -> HttpResponse:
+    """For a program as a problem, for a person as a page.
+
+    That is rendered without the request: a context processor may ask for the very server that is away.
+    """
+    if _is_program(request):
+        problem = {"type": "about:blank", "title": notice.title, "status": notice.status, "detail": notice.text}
+        response: HttpResponse = JsonResponse(problem, status=notice.status, content_type=PROBLEM)
+    else:
+        response = HttpResponse(render_to_string(TEMPLATE, {"notice": notice}), status=notice.status)
     if notice.again_s is not None:
         response["Retry-After"] = str(notice.again_s)
     add_never_cache_headers(response)
+    patch_vary_headers(response, ("Accept", "Authorization"))
     # Django would log an error each time a page looks whether its tenant is ready; what is wrong is logged elsewhere.
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response
+
+
+def _is_program(request: HttpRequest) -> bool:
+    """Whoever sends a token, or wants JSON rather than a page."""
+    if tokens.bearer(request) is not None:
+        return True
+    return request.get_preferred_type(["text/html", "application/json", PROBLEM]) in {"application/json", PROBLEM}
 
 
 def _each_in_scope(context: TenantContext, parts: Iterable[bytes]) -> Iterator[bytes]:
