@@ -18,7 +18,7 @@ class TenantContext:
     """A tenant as code needs it: identity, and where its rows live. Plain data, safe to hand to any seam.
 
     `incarnation` changes when a tenant's life starts anew, so that late work of a former life can be told apart.
-    `cluster` is the name of the cluster; `database` and `schema` are names on it.
+    `cluster` is the name of the cluster; `database` and `schema` are names on it. `pool_id` is None outside of pools.
     """
 
     tenant_id: UUID
@@ -28,6 +28,7 @@ class TenantContext:
     cluster: str
     database: str
     schema: str
+    pool_id: UUID | None = None
 
     @property
     def key(self) -> str:

@@ -46,6 +46,9 @@ class Cluster(models.Model):
     region = models.SlugField(max_length=48)
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
     capacity = models.PositiveIntegerField(help_text="The most tenants it may hold.")
+    placed = models.PositiveIntegerField(
+        default=0, editable=False, help_text="How many it holds: kept where places are taken and given back."
+    )
     max_running = models.PositiveIntegerField(
         default=4, validators=[MinValueValidator(1)], help_text="The most operations that may work on it at once."
     )
@@ -81,6 +84,7 @@ class Pool(models.Model):
     schema = models.CharField(max_length=63)
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
     capacity = models.PositiveIntegerField(default=10_000, help_text="The most tenants it may hold.")
+    placed = models.PositiveIntegerField(default=0, editable=False, help_text="How many it holds, kept as a cluster's.")
     release = models.CharField(max_length=48, blank=True, help_text="Name of the release its tables are on.")
     sealed_password = models.BinaryField(help_text="Of the login role its tenants share, sealed with the master key.")
     ready_at = models.DateTimeField(null=True, blank=True)
@@ -192,7 +196,7 @@ class Tenant(models.Model):
     def context(self) -> TenantContext:
         """The plain-data form that steps, providers and seams work with. Raises Placement.DoesNotExist if unplaced."""
         # By name: an application's process may read these columns of a placement and its cluster, and no others.
-        columns = ("tenant", "tier", "database", "schema", "cluster__name")
+        columns = ("tenant", "tier", "database", "schema", "pool", "cluster__name")
         placement = self.placements.select_related("cluster").only(*columns).get(active=True)
         return TenantContext(
             tenant_id=self.id,
@@ -202,6 +206,7 @@ class Tenant(models.Model):
             cluster=placement.cluster.name,
             database=placement.database,
             schema=placement.schema,
+            pool_id=placement.pool_id,
         )
 
     def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:

@@ -23,6 +23,11 @@ def pool_role(pool_id: UUID) -> str:
     return f"p_{pool_id.hex}"
 
 
+def pool_group(pool_id: UUID) -> str:
+    """`g_<32 hex>`: holds the grants on a pool's tables. Nobody logs in as it; login roles of the pool are members."""
+    return f"g_{pool_id.hex}"
+
+
 def pool_bucket(pool_id: UUID) -> str:
     """`p-<32 hex>`: the bucket of a pool, in which each of its tenants has a prefix."""
     return f"p-{pool_id.hex}"

@@ -11,7 +11,7 @@ from tenants.models import Plan, Tenant
 from tenants.states import Tier
 
 BILLING = Actor(kind="api_key", id="3f2a0c61-0000-4000-8000-000000000001", name="billing")
-PLANS = {Tier.SCHEMA: "standard", Tier.DATABASE: "dedicated"}
+PLANS = {Tier.POOL: "pool", Tier.SCHEMA: "standard", Tier.DATABASE: "dedicated"}
 REGION = "local"
 
 
@@ -19,7 +19,7 @@ def furnish() -> None:
     """What `make run` makes on its first run: a cluster, a plan a tier, a published release."""
     lifecycle.register_cluster(name="local-1", url=os.environ["CLUSTER_URL"], region=REGION, actor=BILLING)
     for tier, name in PLANS.items():
-        Plan.objects.create(name=name, tier=tier)
+        Plan.objects.create(name=name, tier=tier, bucket_mode="prefix" if tier == Tier.POOL else "own")
     blueprint.publish(actor=BILLING)
 
 

@@ -29,6 +29,7 @@ EXAMPLE = """curl {api}/api/v1/tenants -H 'Authorization: Bearer {token}' \\
                -H 'Idempotency-Key: my-first-workspace' -H 'Content-Type: application/json' \\
                -d '{{"slug": "acme", "name": "Acme", "plan": "standard"}}'"""
 PLANS = {
+    "pool": (Tier.POOL, "Rows in tables it shares with others, kept apart by the database."),
     "standard": (Tier.SCHEMA, "A schema of its own in a shared database."),
     "dedicated": (Tier.DATABASE, "A database of its own."),
 }
@@ -56,10 +57,16 @@ def set_up(say: Callable[[str], None]) -> str:
 
 
 def make_plans() -> None:
-    """Two plans to begin with; whoever has any keeps their own."""
+    """A plan for each tier to begin with; whoever has any keeps their own."""
     if not Plan.objects.exists():
         Plan.objects.bulk_create(
-            Plan(name=name, tier=tier, description=description) for name, (tier, description) in PLANS.items()
+            Plan(
+                name=name,
+                tier=tier,
+                description=description,
+                bucket_mode=Plan.BucketMode.PREFIX if tier == Tier.POOL else Plan.BucketMode.OWN,
+            )
+            for name, (tier, description) in PLANS.items()
         )
 
 

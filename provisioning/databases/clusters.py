@@ -1,16 +1,17 @@
 """The register of clusters, and where a new tenant is placed: the least full open one of its region."""
 
-from collections import defaultdict
 from datetime import datetime
-from uuid import UUID
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import F
 from psycopg.conninfo import conninfo_to_dict
 
+from provisioning.databases import pools
 from provisioning.databases.ddl import DEDICATED_SCHEMA
 from provisioning.databases.fitness import check_cluster, prepare_cluster
 from provisioning.databases.layout import lay_out
+from provisioning.databases.pools import ReleaseCannotBePooled, change_pool
 from provisioning.databases.releases import NoRelease, current_release
 from provisioning.databases.servers import sealed_url
 from provisioning.errors import Permanent
@@ -18,11 +19,12 @@ from provisioning.models import RunLimit
 from tenants.actions import Actor, AuditAction, ObjectType
 from tenants.audit import write as audit
 from tenants.findings import Finding
-from tenants.models import Cluster, Placement, Tenant
+from tenants.models import Cluster, Placement, Pool, Tenant
 from tenants.placement import tenant_key
 from tenants.states import Tier
 
-DEFAULT_CAPACITY = 1_000  # tenants
+DEFAULT_CAPACITY = 10_000  # tenants: that is one pool of them; a thousand with tables of their own is another matter
+REGISTERED = ("region", "sealed_url", "database", "capacity", "max_running", "public_host", "public_port")
 DEFAULT_MAX_RUNNING = 4  # operations at once
 
 
@@ -76,7 +78,7 @@ def register_cluster(
     cluster.full_clean(exclude=["sealed_url"], validate_unique=False)
     prepare_cluster(cluster)
     with transaction.atomic():
-        cluster.save()
+        cluster.save(update_fields=None if cluster._state.adding else REGISTERED)  # noqa: SLF001  never `placed`
         _limit(cluster)
         audit(AuditAction.CLUSTER_REGISTERED, actor=actor, object=(ObjectType.CLUSTER, cluster.pk))
     if (release := current_release()) is not None:
@@ -106,22 +108,32 @@ def change_cluster(
     return cluster
 
 
-def choose_cluster(*, region: str) -> Cluster:
+def choose_cluster(*, region: str, tier: Tier = Tier.SCHEMA) -> Cluster:
     """The least full open cluster of the region, by share of its capacity. Raises NoCapacity."""
-    clusters, loads = list(Cluster.objects.order_by("name")), _loads()
-    fitting = [cluster for cluster in clusters if not _why_not(cluster, region, loads[cluster.pk])]
+    clusters = list(Cluster.objects.order_by("name"))
+    fitting = [cluster for cluster in clusters if not _why_not(cluster, region)]
     if not fitting:
-        reasons = {cluster.name: _why_not(cluster, region, loads[cluster.pk]) for cluster in clusters}
+        reasons = {cluster.name: _reason(cluster, region, tier) for cluster in clusters}
         said = "; ".join(f"{name} is {why}" for name, why in reasons.items()) or "none is registered"
         raise NoCapacity(f"No cluster of region {region} can take a tenant: {said}.", clusters=reasons)
-    return min(fitting, key=lambda cluster: (loads[cluster.pk] / cluster.capacity, cluster.name))
+    return min(fitting, key=lambda cluster: (cluster.placed / cluster.capacity, cluster.name))
+
+
+def foresee(*, region: str, tier: Tier) -> tuple[Cluster, Pool | None]:
+    """Where `reserve` would place a tenant now; the pool may be one that is not made yet. Raises as that does."""
+    cluster = choose_cluster(region=region, tier=tier)
+    return cluster, pools.next_pool(cluster) if tier == Tier.POOL else None
 
 
 def reserve(tenant: Tenant, tier: Tier | str) -> Placement:
     """The tenant's place: its active placement if there is one, else a new one on the least full cluster.
 
-    The cluster's row is locked and counted again, so that capacity holds however many ask at once. Inside the caller's
-    transaction the lock lasts until that ends. Raises NoCapacity.
+    The cluster's row is locked and looked at again, so that capacity holds however many ask at once. Inside the
+    caller's transaction the lock lasts until that ends. Raises NoCapacity, ReleaseCannotBePooled.
+
+    # Note [Places are counted as they are taken]
+    `Cluster.placed` and `Pool.placed` are numbers in the locked row, or each tenant would count all those before it:
+    the ten-thousandth must be as quick as the first. Giving a place back, which is rare, counts anew.
     """
     with transaction.atomic():
         placed: Placement | None = (
@@ -130,43 +142,56 @@ def reserve(tenant: Tenant, tier: Tier | str) -> Placement:
         if placed is not None:
             return placed
         while True:
-            chosen = choose_cluster(region=tenant.region)
+            chosen = choose_cluster(region=tenant.region, tier=Tier(tier))
             cluster = Cluster.objects.select_for_update().get(pk=chosen.pk)
-            if not _why_not(cluster, tenant.region, _loads()[cluster.pk]):
+            if not _why_not(cluster, tenant.region):
+                Cluster.objects.filter(pk=cluster.pk).update(placed=F("placed") + 1)
                 return Placement.objects.create(tenant=tenant, cluster=cluster, **_where(tenant, Tier(tier), cluster))
             # Somebody took the last place, or closed it, while we waited for the lock: choose again.
 
 
 def release_placement(tenant: Tenant, *, at: datetime) -> None:
     """Give the tenant's place back. The row stays, as the record of where its rows were, or might have been."""
-    Placement.objects.filter(tenant=tenant, active=True).update(active=False, retired_at=at)
+    with transaction.atomic():
+        placed = Placement.objects.filter(tenant=tenant, active=True).select_related("pool").first()
+        if placed is None:
+            return
+        Cluster.objects.select_for_update().get(pk=placed.cluster_id)
+        Placement.objects.filter(pk=placed.pk).update(active=False, retired_at=at)
+        here = Placement.objects.filter(cluster=placed.cluster_id, active=True)
+        Cluster.objects.filter(pk=placed.cluster_id).update(placed=here.count())
+        if placed.pool is not None:
+            pools.recount(placed.pool)
 
 
-def _where(tenant: Tenant, tier: Tier, cluster: Cluster) -> dict[str, str]:
+def _where(tenant: Tenant, tier: Tier, cluster: Cluster) -> dict[str, Any]:
     """Names derived from the tenant's id. See ddl's Note [One schema name in dedicated databases]."""
     key = tenant_key(tenant.pk)
     match tier:
+        case Tier.POOL:
+            pool = pools.take_place(cluster)
+            return {"tier": tier, "pool": pool, "database": cluster.database, "schema": pool.schema}
         case Tier.SCHEMA:
             return {"tier": tier, "database": cluster.database, "schema": key}
         case Tier.DATABASE:
             return {"tier": tier, "database": key, "schema": DEDICATED_SCHEMA}
 
 
-def _loads() -> defaultdict[UUID, int]:
-    """How many tenants each cluster holds now, those that are being made among them."""
-    counted = Placement.objects.filter(active=True).values_list("cluster").annotate(Count("pk"))
-    return defaultdict(int, counted.order_by())
-
-
-def _why_not(cluster: Cluster, region: str, load: int) -> str:
+def _why_not(cluster: Cluster, region: str) -> str:
     """In a word or two; empty if the cluster can take a tenant of this region."""
     if cluster.region != region:
         return f"in region {cluster.region}"
     if cluster.state != Cluster.State.OPEN:
         return cluster.state
-    if load >= cluster.capacity:
-        return f"full ({load} of {cluster.capacity})"
+    if cluster.placed >= cluster.capacity:
+        return f"full ({cluster.placed} of {cluster.capacity})"
     return ""
+
+
+def _reason(cluster: Cluster, region: str, tier: Tier) -> str:
+    """Why not, and for a tenant of a pool how the pools there stand."""
+    why, stand = _why_not(cluster, region), pools.said(cluster) if tier == Tier.POOL else ""
+    return f"{why}; there {stand}" if stand else why
 
 
 def _limit(cluster: Cluster) -> None:
@@ -175,6 +200,6 @@ def _limit(cluster: Cluster) -> None:
 
 
 __all__ = [
-    "ClusterElsewhere", "NoCapacity", "NoRelease", "change_cluster", "choose_cluster", "current_release",
-    "register_cluster", "release_placement", "reserve",
+    "ClusterElsewhere", "NoCapacity", "NoRelease", "ReleaseCannotBePooled", "change_cluster", "change_pool",
+    "choose_cluster", "current_release", "foresee", "register_cluster", "release_placement", "reserve",
 ]  # fmt: skip

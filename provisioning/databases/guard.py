@@ -29,7 +29,7 @@ KEY_BYTES, BLOCK_BYTES = 32, 64  # SHA-256 and its block (RFC 2104)
 INNER, OUTER = bytes(value ^ 0x36 for value in range(256)), bytes(value ^ 0x5C for value in range(256))
 
 _INSTALL = sql.SQL(Path(__file__).with_name("guard.sql").read_text())
-_ENTER = f"SELECT {ddl.GUARD}.enter(%s, %s, %s, %s, %s, %s)"
+ENTER = f"SELECT {ddl.GUARD}.enter(%s, %s, %s, %s, %s, %s)"
 _OPEN = f"""
     INSERT INTO {ddl.GUARD}.placement (tenant, incarnation, open) VALUES (%s, %s, true)
     ON CONFLICT (tenant) DO UPDATE SET incarnation = excluded.incarnation, open = true
@@ -108,7 +108,7 @@ def enter(connection: Connection, tenant: TenantContext, purpose: str = USE) -> 
     Raises psycopg.errors.InsufficientPrivilege when the door is not open, or for `erase` not closed.
     """
     run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.OWNER)))
-    run(connection, _ENTER, *mint(tenant, context_key(tenant), purpose=purpose))
+    run(connection, ENTER, *mint(tenant, context_key(tenant), purpose=purpose))
 
 
 def database_key(cluster: str, database: str, version: str) -> bytes:

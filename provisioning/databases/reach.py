@@ -11,7 +11,10 @@ _ATTRIBUTES = """
         ARRAY[rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit, NOT rolcanlogin]
     ) AS attribute (word, there) WHERE rolname = %s AND there
 """
-_GROUPS = "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = to_regrole(quote_ident(%s)) ORDER BY 1"
+_GROUPS = """
+    SELECT roleid::regrole::text, set_option OR admin_option FROM pg_auth_members
+    WHERE member = to_regrole(quote_ident(%s)) ORDER BY 1
+"""
 _DATABASES = """
     SELECT datname::text FROM pg_database
     WHERE datname <> %s AND datallowconn AND has_database_privilege(%s, oid, 'CONNECT') ORDER BY 1
@@ -21,17 +24,21 @@ _RIGHTS_HERE = """
 """
 _SCHEMAS = """
     SELECT nspname::text FROM pg_namespace
-    WHERE nspname NOT IN (%s, 'pg_catalog', 'information_schema') AND has_schema_privilege(%s, oid, 'USAGE, CREATE')
+    WHERE nspname <> ALL (%s) AND nspname NOT IN ('pg_catalog', 'information_schema')
+    AND has_schema_privilege(%s, oid, 'USAGE, CREATE')
     ORDER BY 1
 """
 
 
-def too_mighty(connection: Connection, role: str) -> Iterator[Finding]:
-    """Attributes a tenant's role may not have, and roles it is a member of."""
+def too_mighty(connection: Connection, role: str, *, group: str = "") -> Iterator[Finding]:
+    """Attributes a tenant's role may not have, and roles it is a member of beside its pool's `group`."""
     for (word,) in run(connection, _ATTRIBUTES, role):
         yield finding("ROLE_TOO_MIGHTY", role, f"The role is {word}.")
-    for (group,) in run(connection, _GROUPS, role):
-        yield finding("ROLE_IS_MEMBER", role, f"The role is a member of {group}.")
+    for other, becomes in run(connection, _GROUPS, role):
+        if other != group:
+            yield finding("ROLE_IS_MEMBER", role, f"The role is a member of {other}.")
+        elif becomes:
+            yield finding("ROLE_IS_MEMBER", role, f"The role may become {other}.")
 
 
 def other_databases(connection: Connection, role: str, own: str) -> Iterator[Finding]:
@@ -45,11 +52,11 @@ def other_databases(connection: Connection, role: str, own: str) -> Iterator[Fin
         )
 
 
-def other_schemas(connection: Connection, role: str, own: str) -> Iterator[Finding]:
+def other_schemas(connection: Connection, role: str, *own: str) -> Iterator[Finding]:
     """In the database we are connected to: schemas it may use beside its own, and rights on the database itself."""
     for (word,) in run(connection, _RIGHTS_HERE, role):
         yield finding("ROLE_TOO_MIGHTY", role, f"The role has {word} on its database.")
-    for (schema,) in run(connection, _SCHEMAS, own, role):
+    for (schema,) in run(connection, _SCHEMAS, list(own), role):
         yield finding(
             "ROLE_REACHES_SCHEMA",
             role,

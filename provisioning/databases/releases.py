@@ -8,6 +8,8 @@ from provisioning.models import Handle, Release
 from tenants.context import TenantContext
 from tenants.models import Tenant
 
+TEXTS = ("script", "seed", "finish", "shape", "pool_script", "pool_shape")  # hundreds of kilobytes
+
 
 class NoRelease(Permanent):
     """No release of the tenant application has been published."""
@@ -17,8 +19,8 @@ class NoRelease(Permanent):
 
 
 def current_release() -> Release | None:
-    """The release that new tenants are born on."""
-    return Release.objects.filter(current=True).first()
+    """The release that new tenants are born on, without its texts: those are read when they are first asked for."""
+    return Release.objects.filter(current=True).defer(*TEXTS).first()
 
 
 def release_named(name: str) -> Release:

@@ -60,12 +60,12 @@ def checked(schema: str) -> str:
 def _texts(release: Release) -> tuple[str, str]:
     """What comes before large tables are copied, and what comes after. Kept: a release never changes."""
     small = [table for table in release.seed if table["rows"] < COPIED_FROM]
-    rows = (statement for table in small for statement in _inserts(table, release.placeholder))
+    rows = (statement for table in small for statement in inserts(table, release.placeholder))
     head = "\n".join((become_owner().as_string(), ";", release.script, *rows))
     return head, f"\n{release.finish}\nRESET ROLE; SET LOCAL search_path = pg_catalog"
 
 
-def _inserts(table: dict[str, Any], schema: str) -> Iterator[str]:
+def inserts(table: dict[str, Any], schema: str) -> Iterator[str]:
     """The rows of one table, read from their COPY text (PostgreSQL 18, "COPY", "Text Format")."""
     target = _target("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES", table, schema).as_string()
     lines = table["copy"].removesuffix("\n").split("\n")

@@ -1,4 +1,11 @@
-"""A tenant's login role: it may log in, reach one schema of one database, and nothing else."""
+"""A tenant's login role: it may log in, reach one schema of one database, and nothing else.
+
+# Note [Roles of pools]
+The tenants of a pool log in as its shared role, which is made with the pool: for them there is nothing to make, to
+change or to remove here, and what differs from tenant to tenant is the key of its context. A plan may ask for a role
+of the tenant's own all the same. It has the same rights, from the pool's group, and the guard lets it enter as its
+tenant alone, whatever it can sign.
+"""
 
 import secrets
 from collections.abc import Iterator
@@ -6,14 +13,19 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import sql
 
-from provisioning.databases import ddl
+from provisioning.databases import ddl, guard
 from provisioning.databases.fencing import fenced
+from provisioning.databases.pools import password_of, pool_of
 from provisioning.databases.reach import finding, other_databases, other_schemas, too_mighty
 from provisioning.databases.servers import Connection, connect, is_open, run, server_errors, url_of
 from provisioning.models import Claim, Handle, ResourceKind, Secret
 from tenants.context import TenantContext
+from tenants.errors import StateConflict
 from tenants.findings import Finding, Severity
+from tenants.isolation.tickets import mint
 from tenants.models import Cluster, Tenant
+from tenants.placement import pool_group, pool_role
+from tenants.states import Tier
 
 PASSWORD_BYTES = 32
 # Guard rails, not walls: a session may change them (isolation rests on grants alone).
@@ -29,29 +41,41 @@ ATTRIBUTES = sql.SQL("LOGIN NOINHERIT NOCREATEDB NOCREATEROLE NOBYPASSRLS")
 _END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s"
 
 
+class RoleIsShared(StateConflict):
+    """The tenant logs in as the role of its pool: a new password would be every other tenant's too."""
+
+    cure = "Rotate the pool's password on the pool's page, or give the tenant a plan with a role of its own."
+
+
 class LoginRole:
-    """`t_<hex>`, with a password of its own, sealed and kept before the server learns it."""
+    """`t_<hex>`, with a password of its own, sealed and kept before the server learns it. See Note [Roles of pools]."""
 
     kind = ResourceKind.ROLE
 
     def plan(self, tenant: TenantContext) -> Handle:
         plan = Tenant.objects.select_related("plan").get(pk=tenant.tenant_id).plan
-        return {
-            "role": tenant.key,
-            "cluster": tenant.cluster,
-            "database": tenant.database,
-            "schema": tenant.schema,
-            "connection_limit": plan.connection_limit,
-        }
+        where = {"cluster": tenant.cluster, "database": tenant.database, "schema": tenant.schema}
+        own = {"role": tenant.key, **where, "connection_limit": plan.connection_limit}
+        if tenant.pool_id is None:
+            return own
+        group = pool_group(tenant.pool_id)
+        if plan.own_role:
+            return {**own, "group": group}
+        return {"role": pool_role(tenant.pool_id), **where, "group": group, "shared": True}
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         """Role, password and grants as they should be, whatever they were."""
+        if is_shared(handle):
+            return
         cluster = Cluster.objects.get(name=handle["cluster"])
         kept = Secret.objects.once(tenant.tenant_id, self.kind, make=_random_password)
         with fenced(tenant, claim, cluster) as connection:
             if not _exists(connection, handle["role"]):
                 run(connection, sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(handle["role"])))
             run(connection, _as_it_should_be(connection, handle, kept.open()))
+            if group := handle.get("group"):
+                run(connection, ddl.join(group, handle["role"]))
+                return
             if handle["database"] == cluster.database:
                 run(connection, ddl.grant_schema(handle["schema"], handle["role"]))
             run(connection, ddl.ONE_GRANT_AT_A_TIME)
@@ -62,7 +86,12 @@ class LoginRole:
                 run(inside, ddl.grant_schema(handle["schema"], handle["role"]))
 
     def rotate(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
-        """A new password: open sessions stay, new ones need it. A rerun after a crash makes yet another one."""
+        """A new password: open sessions stay, new ones need it. A rerun after a crash makes yet another one.
+
+        Raises RoleIsShared.
+        """
+        if is_shared(handle):
+            raise RoleIsShared(f"{tenant.slug} logs in as {handle['role']}, which its pool shares.")
         Secret.objects.once(tenant.tenant_id, self.kind, make=_random_password).replace(_random_password())
         self.provision(tenant, handle, claim=claim)
 
@@ -70,27 +99,43 @@ class LoginRole:
         """The current one. Raises Secret.DoesNotExist before the role is made, SealError if the key does not fit."""
         return Secret.objects.get(tenant_id=tenant.tenant_id, kind=self.kind).open()
 
+    def login(self, tenant: TenantContext, handle: Handle | None = None) -> tuple[str, str]:
+        """Role and password. Raises as `password` does."""
+        handle = handle or self.plan(tenant)
+        if is_shared(handle):
+            return handle["role"], password_of(pool_of(tenant))
+        return handle["role"], self.password(tenant)
+
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
         with server_errors(cluster.name), connect(cluster) as connection:
             if not _exists(connection, role):
                 yield finding("ROLE_MISSING", role, "The tenant's role is not there.", severity=Severity.ERROR)
                 return
-            yield from too_mighty(connection, role)
+            yield from too_mighty(connection, role, group=handle.get("group", ""))
             yield from other_databases(connection, role, handle["database"])
-            if not is_open(connection, handle["database"]):
+            if handle["database"] == cluster.database:
+                guards = (ddl.GUARD,) if "group" in handle else ()
+                yield from other_schemas(connection, role, handle["schema"], *guards)
+            elif not is_open(connection, handle["database"]):
                 return  # the database's own provider tells of that
-        with server_errors(cluster.name), connect(cluster, database=handle["database"]) as connection:
-            yield from other_schemas(connection, role, handle["schema"])
+        if handle["database"] != cluster.database:
+            with server_errors(cluster.name), connect(cluster, database=handle["database"]) as connection:
+                yield from other_schemas(connection, role, handle["schema"])
         yield from self._logs_in(tenant, handle)
 
     def _logs_in(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         role = handle["role"]
         try:
-            with log_in(tenant, self.password(tenant)) as session:
+            with log_in(tenant, *self.login(tenant, handle)) as session:
                 ((path,),) = run(session, "SELECT current_setting('search_path')")
+                if tenant.tier == Tier.POOL:
+                    enter(session, tenant)
         except psycopg.OperationalError as error:
             yield finding("ROLE_CANNOT_LOG_IN", role, " ".join(str(error).split()), severity=Severity.ERROR)
+            return
+        except psycopg.errors.InsufficientPrivilege as error:
+            yield finding("ROLE_CANNOT_ENTER", role, " ".join(str(error).split()), severity=Severity.ERROR)
             return
         if path != handle["schema"]:
             yield finding("ROLE_SETTINGS_CHANGED", role, f"Its search path is {path}.", severity=Severity.ERROR)
@@ -103,6 +148,8 @@ class LoginRole:
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         """Nobody can log in, sessions are ended, grants are gone, the role is gone, and so is its password."""
+        if is_shared(handle):
+            return
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
         with fenced(tenant, claim, cluster) as connection:
             there = _exists(connection, role)
@@ -121,14 +168,28 @@ class LoginRole:
         Secret.objects.filter(tenant_id=tenant.tenant_id, kind=self.kind).delete()
 
 
-def log_in(tenant: TenantContext, password: str) -> Connection:
+def is_shared(handle: Handle) -> bool:
+    """Whether it is the role of a whole pool."""
+    return bool(handle.get("shared"))
+
+
+def enter(connection: Connection, tenant: TenantContext) -> None:
+    """Work as this tenant of a pool until the transaction ends, with a ticket as its application would mint one.
+
+    Raises psycopg.errors.InsufficientPrivilege when the guard refuses.
+    """
+    run(connection, "SELECT set_config('search_path', %s, true)", tenant.schema)
+    run(connection, guard.ENTER, *mint(tenant, guard.context_key(tenant)))
+
+
+def log_in(tenant: TenantContext, role: str, password: str) -> Connection:
     """A connection as the tenant's role, with what the role itself brings and nothing of ours.
 
     Raises psycopg.OperationalError when the server does not let it in.
     """
     return psycopg.connect(
         url_of(Cluster.objects.get(name=tenant.cluster)),
-        user=tenant.key,
+        user=role,
         password=password,
         dbname=tenant.database,
         options="",

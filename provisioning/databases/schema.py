@@ -37,11 +37,11 @@ class SchemaTier:
         with _inside(handle) as connection:
             yield from space.faults(connection, handle["schema"], role=tenant.key, release=release_of(tenant, handle))
 
-    def count(self, handle: Handle) -> int:
+    def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002  the schema is its own
         with _inside(handle) as connection:
             return space.count(connection, handle["schema"])
 
-    def erase(self, handle: Handle, *, limit: int) -> int:
+    def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:  # noqa: ARG002
         with _inside(handle) as connection:
             return space.erase(connection, handle["schema"], limit=limit)
 

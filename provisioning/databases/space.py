@@ -1,6 +1,6 @@
 """A tenant's schema, seen from inside whichever database it is in: its faults, the number of its rows, their end."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from psycopg import sql
@@ -44,9 +44,11 @@ _GRANTED = """
     WHERE who <> ALL (ARRAY[%(owner)s, %(verifier)s]) ORDER BY what, who, rights
 """
 _ALLOWED = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "EXECUTE"})
+READ = frozenset({"SELECT"})
 _UNREACHABLE = """
     SELECT relname::text FROM pg_class
     WHERE relnamespace = to_regnamespace(%(schema)s) AND CASE
+        WHEN relname = ANY (%(read)s) THEN NOT has_table_privilege(%(role)s, oid, 'SELECT')
         WHEN relkind IN ('r', 'p') THEN NOT (has_table_privilege(%(role)s, oid, 'SELECT')
             AND has_table_privilege(%(role)s, oid, 'INSERT') AND has_table_privilege(%(role)s, oid, 'UPDATE')
             AND has_table_privilege(%(role)s, oid, 'DELETE'))
@@ -85,22 +87,40 @@ def faults(connection: Connection, schema: str, *, role: str, release: Release) 
             "SCHEMA_MISSING", schema, "The tenant's schema is not there.", "Retry the operation that makes it."
         )
         return
-    if fingerprint(connection, schema) != release.fingerprint:
-        lines = difference(release.shape, shape(connection, schema))
-        said = "; ".join(lines[:SAID]) + (f"; and {len(lines) - SAID} more" if len(lines) > SAID else "")
+    yield from shape_faults(connection, schema, release.name, release.fingerprint, release.shape)
+    yield from reach_faults(connection, schema, role=role)
+
+
+def shape_faults(
+    connection: Connection, schema: str, release: str, expected: str, lines: list[str]
+) -> Iterator[Finding]:
+    """Whether the schema's fingerprint is `expected`, which is the hash of `lines`."""
+    if fingerprint(connection, schema) != expected:
+        found = difference(lines, shape(connection, schema))
+        said = "; ".join(found[:SAID]) + (f"; and {len(found) - SAID} more" if len(found) > SAID else "")
         yield _finding(
             "SHAPE_DIFFERS",
             schema,
-            f"Not the shape of release {release.name}: {said}.",
+            f"Not the shape of release {release}: {said}.",
             "Undo what was changed by hand.",
         )
-    names = {"schema": schema, "role": role, "owner": ddl.OWNER, "verifier": ddl.VERIFIER}
+
+
+def reach_faults(
+    connection: Connection, schema: str, *, role: str, only_read: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Owner, verifier and one role may reach the schema's objects, and that one as far as it needs.
+
+    Tables of `only_read` the role may read and nothing else.
+    """
+    names = {"schema": schema, "role": role, "owner": ddl.OWNER, "verifier": ddl.VERIFIER, "read": list(only_read)}
     for what, who in connection.execute(_OWNED_BY_OTHERS, names).fetchall():
         yield _finding(
             "WRONG_OWNER", schema, f"The {what} belongs to {who}.", f"ALTER … OWNER TO {ddl.OWNER}.", Severity.CRITICAL
         )
+    reading = {f"relation {name}" for name in only_read}
     for what, who, right in connection.execute(_GRANTED, names).fetchall():
-        if who != role or right not in _ALLOWED:
+        if who != role or right not in (READ if what in reading else _ALLOWED):
             message = f"{who} has {right} on the {what}."
             yield _finding("WRONG_GRANT", schema, message, f"REVOKE {right} … FROM {who}.", Severity.CRITICAL)
     needed = {ddl.VERIFIER: _UNSEEN}
@@ -129,11 +149,11 @@ def erase(connection: Connection, schema: str, *, limit: int) -> int:
     Tables that refer to themselves or to each other in a circle have no row to begin with: they are emptied at once,
     and the answer may then be more than `limit`.
     """
-    references = _references(connection, schema)
+    references = references_of(connection, schema)
     with connection.transaction():
         run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.OWNER)))
-        for table in _leaves_first(_tables(connection, schema), references):
-            in_circle = (table, table) in references or _circular(table, references)
+        for table in leaves_first(_tables(connection, schema), references):
+            in_circle = (table, table) in references or circular(table, references)
             if (
                 gone := _empty(connection, schema, table) if in_circle else _chunk(connection, schema, table, limit)
             ) > 0:
@@ -160,12 +180,12 @@ def _tables(connection: Connection, schema: str) -> list[str]:
     return [str(name) for (name,) in run(connection, _TABLES, schema)]
 
 
-def _references(connection: Connection, schema: str) -> set[tuple[str, str]]:
+def references_of(connection: Connection, schema: str) -> set[tuple[str, str]]:
     """(referring, referred) pairs of tables."""
     return {(str(referring), str(referred)) for referring, referred in run(connection, _REFERENCES, schema)}
 
 
-def _leaves_first(tables: list[str], references: set[tuple[str, str]]) -> list[str]:
+def leaves_first(tables: list[str], references: set[tuple[str, str]]) -> list[str]:
     """Tables that others refer to come after those others; where that is a circle, its reference is not counted."""
     counted = {pair for pair in references if pair[0] != pair[1]}
     while True:
@@ -179,13 +199,18 @@ def _leaves_first(tables: list[str], references: set[tuple[str, str]]) -> list[s
             counted -= {(a, b) for a in circle for b in circle}
 
 
-def _circular(table: str, references: set[tuple[str, str]]) -> bool:
+def circular(table: str, references: set[tuple[str, str]]) -> bool:
     """Whether following references from the table leads back to it."""
+    return table in reachable(table, references)
+
+
+def reachable(table: str, references: set[tuple[str, str]]) -> set[str]:
+    """The tables that following references from this one leads to."""
     reached, fresh = set[str](), {table}
     while fresh:
         fresh = {referred for referring, referred in references if referring in fresh} - reached
         reached |= fresh
-    return table in reached
+    return reached
 
 
 def _finding(code: str, subject: str, message: str, hint: str, severity: Severity = Severity.ERROR) -> Finding:

@@ -5,8 +5,10 @@ from typing import Protocol
 
 from provisioning.databases import fingerprint as fingerprints
 from provisioning.databases.dedicated import DedicatedTier
+from provisioning.databases.pool import PoolTier
+from provisioning.databases.pools import pool_of
 from provisioning.databases.releases import NoRelease, current_release
-from provisioning.databases.roles import LoginRole, log_in
+from provisioning.databases.roles import LoginRole, enter, log_in
 from provisioning.databases.schema import SchemaTier
 from provisioning.databases.servers import Connection, server_errors
 from provisioning.databases.servers import connect as connect_to_cluster
@@ -26,17 +28,21 @@ class TierOfRows(Protocol):
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         """Shape against the release, owners, and who may reach it."""
 
-    def count(self, handle: Handle) -> int:
+    def count(self, tenant: TenantContext, handle: Handle) -> int:
         """Rows of all its tables, seed rows among them; 0 when it does not exist."""
 
-    def erase(self, handle: Handle, *, limit: int) -> int:
+    def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
         """Delete about `limit` rows; how many went."""
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         """Drop it, sessions or not."""
 
 
-TIERS: dict[Tier, TierOfRows] = {Tier.SCHEMA: SchemaTier(), Tier.DATABASE: DedicatedTier()}
+TIERS: dict[Tier, TierOfRows] = {
+    Tier.POOL: PoolTier(),
+    Tier.SCHEMA: SchemaTier(),
+    Tier.DATABASE: DedicatedTier(),
+}
 
 
 class TenantDatabase:
@@ -46,13 +52,17 @@ class TenantDatabase:
 
     def plan(self, tenant: TenantContext) -> Handle:
         """Names, and the release it will be a copy of. Raises NoRelease."""
-        if (release := current_release()) is None:
+        if tenant.tier == Tier.POOL:
+            release = pool_of(tenant).release
+        elif (current := current_release()) is not None:
+            release = current.name
+        else:
             raise NoRelease
         return {
             "cluster": tenant.cluster,
             "database": tenant.database,
             "schema": tenant.schema,
-            "release": release.name,
+            "release": release,
         }
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
@@ -62,22 +72,26 @@ class TenantDatabase:
         return TIERS[tenant.tier].verify(tenant, handle)
 
     def count(self, tenant: TenantContext, handle: Handle) -> int:
-        return TIERS[tenant.tier].count(handle)
+        return TIERS[tenant.tier].count(tenant, handle)
 
     def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
-        return TIERS[tenant.tier].erase(handle, limit=limit)
+        return TIERS[tenant.tier].erase(tenant, handle, limit=limit)
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         TIERS[tenant.tier].deprovision(tenant, handle, claim=claim)
 
 
 def connect(tenant: TenantContext) -> Connection:
-    """A connection that is already this tenant: its own login role, its own schema as the search path.
+    """A connection that is already this tenant: its login role, its schema as the search path.
 
-    Raises ServerUnavailable, or Secret.DoesNotExist before the role is made.
+    In a pool it is the tenant until its first transaction ends, which has begun already. Raises ServerUnavailable, or
+    Secret.DoesNotExist before the role is made.
     """
     with server_errors(tenant.slug):
-        return log_in(tenant, LoginRole().password(tenant))
+        connection = log_in(tenant, *LoginRole().login(tenant))
+        if tenant.tier == Tier.POOL:
+            enter(connection, tenant)
+        return connection
 
 
 def fingerprint(tenant: TenantContext) -> str:

@@ -1,4 +1,4 @@
-"""Storage credentials are vended, not kept: minutes long, under a session policy that reaches one bucket.
+"""Storage credentials are vended, not kept: minutes long, under a session policy for one bucket, or one prefix of it.
 
 # Note [No user per tenant]
 One IAM user per tenant does not scale: AWS stops at 5,000 users an account, and the embedded store takes 0.9 s for the
@@ -19,7 +19,7 @@ from django.conf import settings
 
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle, ResourceKind
-from provisioning.providers.bucket import own_bucket
+from provisioning.providers.bucket import Place, own_place, place_of
 from provisioning.providers.s3 import (
     BucketMissing,
     StoreRefused,
@@ -32,11 +32,12 @@ from provisioning.providers.s3 import (
 from provisioning.providers.transport import ON_BUCKET, ON_OBJECTS
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
-from tenants.placement import bucket_name
+from tenants.placement import tenant_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+LISTS = ("s3:ListBucket", "s3:ListBucketVersions")
 SHORTEST_S, LONGEST_S = 900, 3_600  # AWS: GetFederationToken and AssumeRole take no less; longer is not short-lived
 
 
@@ -58,23 +59,24 @@ class StorageCredentials:
     endpoint_url: str | None
     region: str
     bucket: str
+    prefix: str = ""
 
     def client(self) -> "S3Client":
         return s3_client_as(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 def vend(tenant: TenantContext, handle: Handle, *, duration_s: int = SHORTEST_S) -> StorageCredentials:
-    """A session of `duration_s` seconds (900 to 3,600) for the tenant's own bucket. Nothing about it is stored.
+    """A session of `duration_s` seconds (900 to 3,600) for the tenant's own place. Nothing about it is stored.
 
     `handle` is the one of StorageCredentialsProvider.plan. Raises BadDuration, NotOwnBucket, StoreRefused or
     StoreUnreachable.
     """
     if not SHORTEST_S <= duration_s <= LONGEST_S:
         raise BadDuration
-    bucket = own_bucket(tenant, handle)
+    place = own_place(tenant, handle)
     name = tenant.tenant_id.hex  # 32 characters: the most that GetFederationToken takes, so without `t-`
-    session: dict[str, Any] = {"Policy": json.dumps(session_policy(bucket)), "DurationSeconds": duration_s}
-    with s3_errors("vend credentials for", bucket):
+    session: dict[str, Any] = {"Policy": json.dumps(session_policy(place)), "DurationSeconds": duration_s}
+    with s3_errors("vend credentials for", place.bucket):
         if settings.S3_VENDING_ROLE_ARN:
             reply: Any = sts_client().assume_role(
                 RoleArn=settings.S3_VENDING_ROLE_ARN,
@@ -92,20 +94,23 @@ def vend(tenant: TenantContext, handle: Handle, *, duration_s: int = SHORTEST_S)
         expires_at=given["Expiration"],
         endpoint_url=settings.S3_ENDPOINT_URL,
         region=region(),
-        bucket=bucket,
+        bucket=place.bucket,
+        prefix=place.prefix,
     )
 
 
-def session_policy(bucket: str) -> dict[str, Any]:
-    """IAM User Guide, "Session policies": at most 2,048 characters, and it only takes away."""
-    here = f"arn:aws:s3:::{bucket}"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": ON_BUCKET, "Resource": here},
-            {"Effect": "Allow", "Action": ON_OBJECTS, "Resource": f"{here}/*"},
-        ],
-    }
+def session_policy(place: Place) -> dict[str, Any]:
+    """IAM User Guide, "Session policies": at most 2,048 characters, and it only takes away.
+
+    Below a prefix only lists that name the prefix are allowed. A list of unfinished uploads cannot be held to one
+    (Service Authorization Reference, "Amazon S3": it has no s3:prefix), and neither can HEAD of the bucket.
+    """
+    here = f"arn:aws:s3:::{place.bucket}"
+    listing: dict[str, Any] = {"Effect": "Allow", "Action": ON_BUCKET, "Resource": here}
+    if place.prefix:
+        listing |= {"Action": LISTS, "Condition": {"StringLike": {"s3:prefix": f"{place.prefix}*"}}}
+    objects = {"Effect": "Allow", "Action": ON_OBJECTS, "Resource": f"{here}/{place.prefix}*"}
+    return {"Version": "2012-10-17", "Statement": [listing, objects]}
 
 
 class StorageCredentialsProvider:
@@ -114,17 +119,17 @@ class StorageCredentialsProvider:
     kind = ResourceKind.STORAGE_CREDENTIALS
 
     def plan(self, tenant: TenantContext) -> Handle:
-        return {"bucket": bucket_name(tenant.tenant_id)}
+        return place_of(tenant)
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
-        """Vend once and list the own bucket with it: a store that cannot fails the onboarding, not the tenant."""
+        """Vend once and list the own place with it: a store that cannot fails the onboarding, not the tenant."""
         credentials = vend(tenant, handle)
         with s3_errors("list with vended credentials", credentials.bucket):
-            credentials.client().list_objects_v2(Bucket=credentials.bucket, MaxKeys=1)
+            credentials.client().list_objects_v2(Bucket=credentials.bucket, Prefix=credentials.prefix, MaxKeys=1)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         credentials = vend(tenant, handle)
-        yield from reach(credentials.client(), credentials.bucket)
+        yield from reach(credentials.client(), Place(credentials.bucket, credentials.prefix))
 
     def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002
         return 0
@@ -136,27 +141,28 @@ class StorageCredentialsProvider:
         """Nothing is kept. A session vended before lives until it runs out, without a bucket to reach."""
 
 
-def reach(client: "S3Client", bucket: str) -> Iterator[Finding]:
-    """What is wrong with what `client` reaches, when it should reach `bucket` alone.
+def reach(client: "S3Client", own: Place) -> Iterator[Finding]:
+    """What is wrong with what `client` reaches, when it should reach `own` alone.
 
-    Reading attempts only: where isolation is broken, a check must not write into a neighbour's bucket.
+    Reading attempts only: where isolation is broken, a check must not write into a neighbour's place.
     """
-    if not _allowed(bucket, lambda: client.list_objects_v2(Bucket=bucket, MaxKeys=1)):
-        message = "Vended credentials do not reach the tenant's own bucket."
+    if not _allowed(own.bucket, lambda: client.list_objects_v2(Bucket=own.bucket, Prefix=own.prefix, MaxKeys=1)):
+        message = f"Vended credentials do not reach the tenant's own {'prefix' if own.prefix else 'bucket'}."
         hint = "Check that the vending identity's own policies allow the bucket: a session only takes away."
-        yield Finding("credentials.too_narrow", Severity.ERROR, bucket, message, hint)
-    if (neighbour := _neighbour(bucket)) is None:
+        yield Finding("credentials.too_narrow", Severity.ERROR, str(own), message, hint)
+    if (neighbour := _beside(own)) is None:
         return
-    absent = f"tenure-probe-{uuid4()}"
+    absent = f"{neighbour.prefix}tenure-probe-{uuid4()}"
     attempts: dict[str, Callable[[], object]] = {
-        "list": lambda: client.list_objects_v2(Bucket=neighbour, MaxKeys=1),
-        "read": lambda: client.get_object(Bucket=neighbour, Key=absent),
+        "list": lambda: client.list_objects_v2(Bucket=neighbour.bucket, Prefix=neighbour.prefix, MaxKeys=1),
+        "read": lambda: client.get_object(Bucket=neighbour.bucket, Key=absent),
     }
     for verb, attempt in attempts.items():
-        if _allowed(neighbour, attempt):
-            message = f"Vended credentials may {verb} in another tenant's bucket, {neighbour}."
+        if _allowed(neighbour.bucket, attempt):
+            whose = "another tenant's prefix" if own.prefix else f"another tenant's bucket, {neighbour}"
+            message = f"Vended credentials may {verb} in {whose}."
             hint = "Stop handing out credentials: this store does not keep to session policies. See its STS manual."
-            yield Finding("credentials.too_wide", Severity.CRITICAL, bucket, message, hint)
+            yield Finding("credentials.too_wide", Severity.CRITICAL, str(own), message, hint)
 
 
 def _allowed(bucket: str, attempt: Callable[[], object]) -> bool:
@@ -169,6 +175,13 @@ def _allowed(bucket: str, attempt: Callable[[], object]) -> bool:
     except StoreRefused as error:
         return error.metadata.get("vendor_code") == "NoSuchKey"
     return True
+
+
+def _beside(own: Place) -> Place | None:
+    """Where another tenant's objects are, or in a pool would be: policies know of no tenants, so any prefix will do."""
+    if own.prefix:
+        return Place(own.bucket, f"{tenant_key(uuid4())}/")
+    return None if (bucket := _neighbour(own.bucket)) is None else Place(bucket)
 
 
 def _neighbour(bucket: str) -> str | None:

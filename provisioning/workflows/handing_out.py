@@ -6,17 +6,23 @@ from dataclasses import dataclass, field
 
 from psycopg.conninfo import make_conninfo
 
+from provisioning.databases import guard
 from provisioning.databases.tiers import LoginRole
 from provisioning.models import Resource, ResourceKind
 from provisioning.providers import StorageCredentials, vend
 from tenants.context import TenantContext
 from tenants.isolation import credentials as seam
+from tenants.isolation.tickets import ContextKey
 from tenants.models import Cluster, Tenant
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseCredentials:
-    """Where and as whom to connect. The search path of the role is the tenant's schema already."""
+    """Where and as whom to connect. The search path of the role is the tenant's schema already.
+
+    In a pool the role is shared, and nobody sees a row before a transaction has entered with a ticket that
+    `context_key` signs: see tenants.isolation.tickets.
+    """
 
     host: str
     port: int
@@ -24,6 +30,7 @@ class DatabaseCredentials:
     user: str
     schema: str
     password: str = field(repr=False)
+    context_key: ContextKey | None = None
 
     @property
     def url(self) -> str:
@@ -49,11 +56,13 @@ class Credentials:
                 user=database.user,
                 password=database.password,
                 schema=database.schema,
+                context_key=database.context_key,
             ),
             storage=seam.StorageCredentials(
                 endpoint_url=storage.endpoint_url,
                 region=storage.region,
                 bucket=storage.bucket,
+                prefix=storage.prefix,
                 access_key_id=storage.access_key_id,
                 secret_access_key=storage.secret_access_key,
                 session_token=storage.session_token,
@@ -63,19 +72,24 @@ class Credentials:
 
 
 def credentials_of(tenant: Tenant) -> Credentials:
-    """Open the sealed password and vend a storage session. Raises Transient when the object store does not answer."""
+    """Open the sealed password, make the context's key, and vend a storage session.
+
+    Raises Transient when the object store does not answer.
+    """
     context = tenant.context()
     cluster = Cluster.objects.get(name=context.cluster)
     role = Resource.objects.of(tenant.pk, ResourceKind.ROLE)
+    user, password = LoginRole().login(context, role.handle)
     vended = vend(context, Resource.objects.of(tenant.pk, ResourceKind.STORAGE_CREDENTIALS).handle)
     return Credentials(
         database=DatabaseCredentials(
             host=cluster.public_host,
             port=cluster.public_port,
             name=context.database,
-            user=role.handle["role"],
+            user=user,
             schema=context.schema,
-            password=LoginRole().password(context),
+            password=password,
+            context_key=None if context.pool_id is None else guard.context_key(context),
         ),
         storage=vended,
     )

@@ -48,7 +48,7 @@ KEYRING: dict[str, str] = {"django_migrations": READ_ONLY}
 
 DIRECTORY: dict[str, tuple[str, ...]] = {
     "tenants_tenant": ("id", "slug", "name", "state", "incarnation"),
-    "tenants_placement": ("id", "tenant_id", "tier", "cluster_id", "database", "schema", "active"),
+    "tenants_placement": ("id", "tenant_id", "tier", "cluster_id", "pool_id", "database", "schema", "active"),
     "tenants_domain": ("id", "domain", "tenant_id", "is_primary"),
     "tenants_cluster": ("id", "name", "public_host", "public_port"),
 }

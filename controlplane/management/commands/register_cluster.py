@@ -19,7 +19,7 @@ class Command(BaseCommand):
             "--url", help="the provisioning role's; without it CLUSTER_URL, which no process list shows"
         )
         parser.add_argument("--region", required=True)
-        parser.add_argument("--capacity", type=int, help="tenants (1000)")
+        parser.add_argument("--capacity", type=int, help="tenants (10000)")
         parser.add_argument("--max-running", type=int, help="operations at once (4)")
         parser.add_argument("--public-host", default="", help="what applications connect to (the URL's)")
         parser.add_argument("--public-port", type=int)

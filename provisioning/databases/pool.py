@@ -1,0 +1,159 @@
+"""The pool tier: a tenant is rows under its id in tables it shares, and a door in the guard that lets it in.
+
+# Note [What is the pool's own is looked at once a minute]
+Shape, owners, grants and the catalog check of a pool are the same for each of its ten thousand tenants, and take longer
+than all else that verifying one of them needs. So a pool without fault is not looked at again by the same process for
+CLEAN_FOR; a fault is never remembered. What is the tenant's own (its door, the rows it begins with) is always looked
+at. Weighed against a stamp of the catalog's rows, which would be exact and cost each tenant the reading of some two
+thousand of them.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from provisioning.databases import guard, pool_layout, pool_rows, pooling, space
+from provisioning.databases.ddl import GUARD
+from provisioning.databases.fencing import fenced
+from provisioning.databases.pools import pool_of
+from provisioning.databases.releases import release_named
+from provisioning.databases.servers import Connection, connect, run, server_errors
+from provisioning.errors import Permanent
+from provisioning.models import Claim, Handle
+from tenants.context import TenantContext
+from tenants.findings import Finding, Severity
+from tenants.isolation.tickets import ERASE
+from tenants.models import Pool, Tenant
+from tenants.placement import pool_group
+
+CLEAN_FOR = timedelta(minutes=1)
+
+_DOOR = f"SELECT incarnation, open FROM {GUARD}.placement WHERE tenant = %s"
+
+
+class FormerLife(Permanent):
+    """An earlier life of the tenant still has rows in its pool."""
+
+    code = "FORMER_LIFE"
+    cure = "Finish the operation that was to remove them, then ask again."
+
+
+class PoolTier:
+    """Door and rows come in one transaction, and go in one: a door of this life says that its rows were all there."""
+
+    def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        pool, release = pool_of(tenant), release_named(handle["release"])
+        pool_layout.ensure(pool)
+        with fenced(tenant, claim, pool.cluster) as connection:
+            door = _door(connection, tenant.tenant_id)
+            if door is None:
+                guard.open_door(connection, tenant)
+                guard.enter(connection, tenant)
+                pool_rows.seed(connection, release, pool.schema)
+            elif door[0] != tenant.incarnation:
+                raise FormerLife(f"An earlier life of {tenant.slug} still has rows in {pool.schema}.")
+
+    def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
+        with _inside(tenant) as (pool, connection):
+            yield from seen(connection, pool)
+            door = _door(connection, tenant.tenant_id)
+            if door is None or door[0] != tenant.incarnation:
+                yield _finding("NOT_IN_POOL", tenant.key, f"This life of the tenant has no door in {pool.schema}.")
+                return
+            if not door[1]:
+                yield _finding("DOOR_CLOSED", tenant.key, f"The tenant's door in {pool.schema} is closed.")
+            if _is_being_made(tenant):
+                yield from _missing_rows(connection, tenant, pool, handle)
+
+    def count(self, tenant: TenantContext, handle: Handle) -> int:
+        with _inside(tenant) as (_pool, connection):
+            return pool_rows.count(connection, handle["schema"], tenant.tenant_id)
+
+    def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
+        """Closes the door: nobody adds rows while they go, and to erase one enters by a closed door only."""
+        with _inside(tenant) as (_pool, connection), connection.transaction():
+            if not _lives_here(connection, tenant):
+                return 0
+            guard.close_door(connection, tenant)
+            guard.enter(connection, tenant, ERASE)
+            return pool_rows.erase(connection, handle["schema"], limit=limit)
+
+    def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        with fenced(tenant, claim, pool_of(tenant).cluster) as connection:
+            if not _lives_here(connection, tenant):
+                return
+            guard.close_door(connection, tenant)
+            guard.enter(connection, tenant, ERASE)
+            pool_rows.erase_all(connection, handle["schema"])
+            run(connection, "RESET ROLE")
+            guard.forget(connection, tenant)
+
+
+_clean: dict[UUID, float] = {}
+"""When this process last found no fault with a pool, by the monotonic clock."""
+
+
+def seen(connection: Connection, pool: Pool) -> list[Finding]:
+    """What is wrong with the pool itself. See Note [What is the pool's own is looked at once a minute]."""
+    now = time.monotonic()
+    if pool.pk in _clean and now - _clean[pool.pk] < CLEAN_FOR.total_seconds():
+        return []
+    found = list(faults(connection, pool))
+    if not found:
+        _clean[pool.pk] = now
+    return found
+
+
+def look_again() -> None:
+    """Whatever this process knows of pools is forgotten: the next look is a look."""
+    _clean.clear()
+
+
+def faults(connection: Connection, pool: Pool) -> Iterator[Finding]:
+    """The pool as it is now: there, of its release's shape, safe to share, and reached by whom it should be."""
+    if not pool_layout.is_there(connection, pool):
+        yield _finding("POOL_MISSING", pool.schema, "The pool's schema is not there.")
+        return
+    release = release_named(pool.release)
+    yield from pooling.faults(connection, pool.schema)
+    yield from space.shape_faults(connection, pool.schema, release.name, release.pool_fingerprint, release.pool_shape)
+    yield from space.reach_faults(connection, pool.schema, role=pool_group(pool.pk), only_read=pooling.SHARED_TABLES)
+
+
+def _missing_rows(connection: Connection, tenant: TenantContext, pool: Pool, handle: Handle) -> Iterator[Finding]:
+    expected = pool_rows.seeded(release_named(handle["release"]))
+    found = pool_rows.counts(connection, pool.schema, tenant.tenant_id, list(expected))
+    for table, number in expected.items():
+        if found[table] != number:
+            message = f"{table} has {found[table]} rows of the tenant, and its release begins with {number}."
+            yield _finding("ROWS_DIFFER", tenant.key, message)
+
+
+def _is_being_made(tenant: TenantContext) -> bool:
+    """Later, what rows a tenant has is its own affair."""
+    return Tenant.objects.filter(pk=tenant.tenant_id, release="").exists()
+
+
+def _door(connection: Connection, tenant_id: UUID) -> tuple[UUID, bool] | None:
+    """Which life of the tenant lives in this database, and whether it is let in. None: none does."""
+    rows = run(connection, _DOOR, tenant_id)
+    return (rows[0][0], bool(rows[0][1])) if rows else None
+
+
+def _lives_here(connection: Connection, tenant: TenantContext) -> bool:
+    door = _door(connection, tenant.tenant_id)
+    return door is not None and door[0] == tenant.incarnation
+
+
+@contextmanager
+def _inside(tenant: TenantContext) -> Iterator[tuple[Pool, Connection]]:
+    pool = pool_of(tenant)
+    with server_errors(pool.cluster.name), connect(pool.cluster) as connection:
+        yield pool, connection
+
+
+def _finding(code: str, subject: str, message: str) -> Finding:
+    hint = "Retry the operation that makes it."
+    return Finding(code=code, severity=Severity.ERROR, subject=subject, message=message, hint=hint)
