@@ -55,7 +55,7 @@ def encrypted_fields() -> Iterator[EncryptedField]:
     """Of all concrete models of the tenant application, each column once."""
     for model in apps.get_models():
         meta = model._meta  # noqa: SLF001
-        if not is_tenant_app(meta.app_label) or meta.proxy or not meta.managed:
+        if not is_tenant_app(meta.app_label) or meta.proxy:
             continue
         for field in meta.local_concrete_fields:
             if isinstance(field, EncryptedField):
