@@ -27,6 +27,13 @@ class WrongTenant(TenureError):
     cure = "Close the outer scope first; one transaction serves one tenant."
 
 
+class NotAdmitted(TenureError):
+    """The tenant does not exist, is not active, or lives another life than the one that was meant."""
+
+    code = "TENANT_NOT_ADMITTED"
+    cure = "Look at the tenant's state. What was asked for in a former life or before a suspension must be asked anew."
+
+
 class StateConflict(TenureError):
     """The tenant's state does not allow this verb."""
 
