@@ -1,13 +1,21 @@
-"""ALTER TABLE, command by command."""
+"""ALTER TABLE, command by command.
+
+# Note [A foreign key is checked over all tenants]
+Where tables hold rows, PostgreSQL checks a new foreign key with one query over both of them, with the rights and under
+the policies of whoever adds it; the owner, without a tenant, is refused (PostgreSQL 18, RI_Initial_Check). So for this
+one statement the session is what it logged in as, the provisioning role, which row security does not hold. It runs
+nothing of the application's: what else stood in the same ALTER TABLE is split off and stays the owner's.
+"""
 
 from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as tree
 
+from provisioning.databases.ddl import OWNER
 from provisioning.databases.pooling.boundary import SHARED_TABLES
 from provisioning.databases.pooling.constraints import MOVED, in_naming_order, pooled, refuse_own, taken_out
 from provisioning.databases.pooling.names import Names
-from provisioning.databases.pooling.syntax import Node, Statement, definition, written
+from provisioning.databases.pooling.syntax import Node, Statement, definition, literal, quoted, written
 
 # What changes one table in place and touches neither its key nor its policy.
 _AS_THEY_STAND = frozenset(
@@ -43,6 +51,7 @@ _AS_THEY_STAND = frozenset(
         tree.AT_DropIdentity,
     }
 )
+_CHECKS_LATER = frozenset({tree.AT_ValidateConstraint, tree.AT_AlterConstraint})
 _ROW_SECURITY = frozenset(
     {tree.AT_EnableRowSecurity, tree.AT_DisableRowSecurity, tree.AT_ForceRowSecurity, tree.AT_NoForceRowSecurity}
 )
@@ -60,7 +69,7 @@ def altered(statement: Statement, taken: Names) -> Iterator[str]:
         return
     match statement.node.objtype:
         case tree.OBJECT_TABLE:
-            yield _altered_table(statement, commands, taken)
+            yield from _altered_table(statement, commands, taken)
             return
         case tree.OBJECT_INDEX:
             known = _OF_AN_INDEX
@@ -76,43 +85,90 @@ def altered(statement: Statement, taken: Names) -> Iterator[str]:
     yield statement.text
 
 
-def _altered_table(statement: Statement, commands: list[Node], taken: Names) -> str:
-    made = tree.AlterTableStmt()
-    made.CopyFrom(statement.node)
-    del made.cmds[:]
-    table = made.relation.relname
+def _altered_table(statement: Statement, commands: list[Node], taken: Names) -> Iterator[str]:
+    table = statement.node.relation.relname
     changed = False
+    now: list[Node] = []
+    apart: list[Node] = []
     for command in commands:
         match command.subtype:
             case tree.AT_AddColumn:
-                column = tree.AlterTableCmd()
-                column.CopyFrom(command)
-                refuse_own(statement, (definition(column).column_def.colname,))
-                keys = in_naming_order(taken_out(definition(column).column_def))
-                if keys:
-                    column.missing_ok = False  # if the column is there, these are not its keys
-                made.cmds.add().alter_table_cmd.CopyFrom(column)
-                for key in keys:
-                    _add(made, pooled(statement, table, key, taken))
+                column, keys = _column_and_keys(statement, command)
+                added = [_added(pooled(statement, table, key, taken)) for key in keys]
+                now.append(column)
+                now += [each for each in added if not _asks_other_rows(each)]
+                apart += [each for each in added if _asks_other_rows(each)]
                 changed = changed or bool(keys)
             case tree.AT_AddConstraint:
                 constraint = definition(command).constraint
-                _add(made, pooled(statement, table, constraint, taken), like=command)
+                added_here = _added(pooled(statement, table, constraint, taken), like=command)
+                (apart if _asks_other_rows(added_here) else now).append(added_here)
                 changed = changed or constraint.contype in MOVED
             case known if known in _AS_THEY_STAND:
                 refuse_own(statement, (command.name,))
-                made.cmds.add().alter_table_cmd.CopyFrom(command)
+                (apart if known in _CHECKS_LATER else now).append(command)
             case _:
                 raise _refusal(statement, command)
-    return written(statement, made) if changed else statement.text
+    if taken.empty:
+        now, apart = now + apart, []
+    if not apart:
+        yield _with(statement, now) if changed else statement.text
+        return
+    if now:
+        yield _with(statement, now)
+    for command in apart:
+        yield from _past_row_security(statement, command)
 
 
-def _add(made: Node, constraint: Node, *, like: Node | None = None) -> None:
+def _column_and_keys(statement: Statement, command: Node) -> tuple[Node, list[Node]]:
+    column = tree.AlterTableCmd()
+    column.CopyFrom(command)
+    refuse_own(statement, (definition(column).column_def.colname,))
+    keys = in_naming_order(taken_out(definition(column).column_def))
+    if keys:
+        column.missing_ok = False  # if the column is there, these are not its keys
+    return column, keys
+
+
+def _with(statement: Statement, commands: list[Node]) -> str:
+    """The same statement with other commands."""
+    made = tree.AlterTableStmt()
+    made.CopyFrom(statement.node)
+    del made.cmds[:]
+    made.cmds.extend(tree.Node(alter_table_cmd=each) for each in commands)
+    return written(statement, made)
+
+
+def _asks_other_rows(command: Node) -> bool:
+    constraint = definition(command).constraint
+    return constraint.contype == tree.CONSTR_FOREIGN and not constraint.skip_validation
+
+
+def _past_row_security(statement: Statement, command: Node) -> Iterator[str]:
+    """See Note [A foreign key is checked over all tenants]."""
+    if command.subtype == tree.AT_AddConstraint:
+        yield "SET LOCAL ROLE NONE"
+    else:
+        table, constraint = literal(quoted(statement.node.relation)), literal(command.name or _altered_name(command))
+        yield (
+            "DO $tenure$ BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_constraint"  # a CHECK may call the application
+            f" WHERE conrelid = {table}::regclass AND conname = {constraint} AND contype = 'f')"
+            " THEN SET LOCAL ROLE NONE; END IF; END $tenure$"
+        )
+    yield _with(statement, [command])
+    yield f"SET LOCAL ROLE {OWNER}"
+
+
+def _altered_name(command: Node) -> str:
+    return str(definition(command).atalter_constraint.conname)
+
+
+def _added(constraint: Node, *, like: Node | None = None) -> Node:
     command = tree.AlterTableCmd(subtype=tree.AT_AddConstraint, behavior=tree.DROP_RESTRICT)
     if like is not None:
         command.CopyFrom(like)
     definition(command).constraint.CopyFrom(constraint)
-    made.cmds.add().alter_table_cmd.CopyFrom(command)
+    return command
 
 
 def _refusal(statement: Statement, command: Node) -> Exception:

@@ -112,15 +112,15 @@ SELECT 'TRIGGER_AS_OWNER', r.name, format('The trigger %%I runs as %%I.', g.tgna
 FROM pg_trigger g JOIN relation r ON r.oid = g.tgrelid JOIN pg_proc f ON f.oid = g.tgfoid
 WHERE NOT g.tgisinternal AND f.prosecdef
 UNION ALL
--- A cascade runs as the owner and past row security, and a BEFORE trigger on the rows it changes runs inside of it.
+-- A cascade runs as the owner and past row security. So does a BEFORE trigger that it sets off; an AFTER trigger is
+-- held by the policies, but the owner it runs as owns other tenants' schemas too.
 SELECT 'TRIGGER_IN_CASCADE', r.name,
-       format('The trigger %%I runs inside the cascade of %%I, as the owner and without row security.', g.tgname, k.conname),
-       'Make it an AFTER trigger, or leave the ON DELETE and ON UPDATE actions to the application.'
+       format('The trigger %%I is set off by the cascade of %%I, which runs as the owner and past row security.', g.tgname, k.conname),
+       'Leave the actions ON DELETE and ON UPDATE to the application, as Django does, or do without the trigger.'
 FROM pg_trigger g
 JOIN relation r ON r.oid = g.tgrelid
 JOIN pg_constraint k ON k.conrelid = g.tgrelid AND k.contype = 'f'
-WHERE NOT g.tgisinternal AND g.tgtype & 3 = 3
-    AND (g.tgtype & 8 = 8 AND k.confdeltype = 'c'
+WHERE NOT g.tgisinternal AND (g.tgtype & 8 = 8 AND k.confdeltype = 'c'
         OR g.tgtype & 16 = 16 AND (k.confdeltype IN ('n', 'd') OR k.confupdtype IN ('c', 'n', 'd')))
 UNION ALL
 SELECT 'RULE', r.name, format('The rule %%I rewrites statements past the policies.', w.rulename),

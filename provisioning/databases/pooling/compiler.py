@@ -50,7 +50,7 @@ def compiled(text: str, *, taken: Callable[[], Iterable[str]] = tuple) -> str:
 
     `taken` tells the names of relations and constraints that are in the schema already, and is asked only if a name has
     to be chosen. Without it a key that was left unnamed may get a name that is taken, and PostgreSQL refuses it.
-    Raises CannotPool.
+    Raises CannotPool. The text is to be run as the owner, in a session of the provisioning role.
     """
     names = Names(taken)
     return ";\n".join(part for statement in statements(text) for part in _pooled(statement, names))
@@ -68,7 +68,7 @@ def compiled_script(release: Release) -> str:
 
 def compiled_dump(script: str, placeholder: str) -> str:
     """The same of a script that pg_dump wrote, which begins with making the schema."""
-    names = Names(tuple)
+    names = Names(tuple, empty=True)
     return ";\n".join(
         part
         for statement in statements(script)

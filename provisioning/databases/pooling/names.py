@@ -18,9 +18,13 @@ _NAMED_FOR_THEMSELVES = {"coalesce_expr": "coalesce", "a_array_expr": "array", "
 
 
 class Names:
-    """What is taken in one schema: names of relations and of constraints. Asked for when the first is to be chosen."""
+    """What is known of the schema: names of relations and constraints, asked for when the first is to be chosen.
 
-    def __init__(self, ask: Callable[[], Iterable[str]]) -> None:
+    `empty` says that its tables hold no rows.
+    """
+
+    def __init__(self, ask: Callable[[], Iterable[str]], *, empty: bool = False) -> None:
+        self.empty = empty
         self._ask, self._asked = ask, False
         self._taken: set[str] = set()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from postgast import PgQueryError, deparse, parse
 from postgast import pg_query_pb2 as tree
+from psycopg import sql
 
 from provisioning.databases.pooling.errors import CannotPool
 
@@ -73,6 +74,10 @@ def quoted(relation: Node) -> str:
     return ".".join(
         f'"{part.replace(chr(34), chr(34) * 2)}"' for part in (relation.schemaname, relation.relname) if part
     )
+
+
+def literal(text: str) -> str:
+    return sql.Literal(text).as_string()
 
 
 def walk(node: Node) -> Iterator[Node]:
