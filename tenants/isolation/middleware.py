@@ -24,6 +24,7 @@ from tenants.context import TenantContext, tenant_scope
 from tenants.errors import TenureError
 from tenants.isolation import tokens
 from tenants.isolation.credentials import CredentialsRefused, CredentialsUnavailable, NoCredentialSource
+from tenants.isolation.directory import COLUMNS
 from tenants.isolation.keys import KeysRefused, KeysUnavailable, NoKeySource
 from tenants.isolation.keyset import KeySetUnavailable
 from tenants.isolation.refusals import Layer, refused
@@ -32,7 +33,6 @@ from tenants.models import Domain, Tenant
 from tenants.states import TenantState
 
 TEMPLATE = "tenants/closed.html"
-COLUMNS = ("slug", "name", "state", "incarnation")  # of a tenant, that an application may read
 SERVERS_AWAY = (CredentialsUnavailable, KeysUnavailable, KeySetUnavailable, StorageUnavailable, OperationalError)
 WRONGLY_SET_UP = (CredentialsRefused, NoCredentialSource, KeysRefused, NoKeySource, StorageRefused)
 PROBLEM = "application/problem+json"  # RFC 9457
