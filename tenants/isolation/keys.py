@@ -139,6 +139,21 @@ class KeySource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """The source of a process that was given one tenant's keys, or None, and has nobody to ask: a shell."""
+
+    context: TenantContext
+    given: TenantKeys | None
+
+    def data_keys(self, context: TenantContext) -> TenantKeys:
+        if self.given is None or context.incarnation != self.context.incarnation:
+            raise KeysRefused(
+                f"This process was not given the data keys of {context.slug}.", cure="Open a shell with --data-keys."
+            )
+        return self.given
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     keys: TenantKeys
     asked_at: float  # as time.monotonic() counts

@@ -10,7 +10,7 @@ from provisioning import lifecycle
 from tenants.audit import Actor
 from tenants.context import tenant_scope
 from tenants.errors import TenureError
-from tenants.isolation import credentials
+from tenants.isolation import credentials, keys
 from tenants.isolation.connections import let_default_follow_scope
 from tenants.isolation.routing import is_tenant_app
 from tenants.models import Tenant
@@ -23,6 +23,9 @@ class Command(shell.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="the tenant's slug")
+        parser.add_argument(
+            "--data-keys", action="store_true", help="open encrypted fields, too; the audit log says so again"
+        )
         super().add_arguments(parser)
 
     def get_auto_imports(self) -> list[str]:
@@ -31,16 +34,18 @@ class Command(shell.Command):
         return [f"{model.__module__}.{model.__name__}" for config in tenants_own for model in config.get_models()]
 
     def handle(self, **options: Any) -> None:
-        slug = options.pop("slug")
+        slug, with_keys = options.pop("slug"), options.pop("data_keys")
         try:
             tenant = Tenant.objects.get(slug=slug)
             context = tenant.context()
             given = lifecycle.hand_out_credentials(tenant=tenant, actor=ACTOR)
+            data_keys = lifecycle.hand_out_data_keys(tenant=tenant, actor=ACTOR) if with_keys else None
         except Tenant.DoesNotExist as error:
             raise CommandError(f"There is no tenant {slug}.") from error
         except TenureError as error:
             raise CommandError(f"{error} {error.cure}") from error
         credentials.register(credentials.Given(context, given.for_scope()))
+        keys.register(keys.Given(context, data_keys))
         let_default_follow_scope()
         with tenant_scope(context):
             super().handle(**options)
