@@ -4,10 +4,10 @@ import os
 from uuid import uuid4
 
 from provisioning import lifecycle
-from provisioning.databases import blueprint
+from provisioning.databases import blueprint, pool_layout, pools
 from provisioning.models import Queue, Run, RunState
 from tenants.audit import Actor
-from tenants.models import Plan, Tenant
+from tenants.models import Cluster, Plan, Pool, Tenant
 from tenants.states import Tier
 
 BILLING = Actor(kind="api_key", id="3f2a0c61-0000-4000-8000-000000000001", name="billing")
@@ -16,11 +16,21 @@ REGION = "local"
 
 
 def furnish() -> None:
-    """What `make run` makes on its first run: a cluster, a plan a tier, a published release."""
+    """What `make run` makes on its first run: a cluster, a plan a tier, a published release; and a pool beside."""
     lifecycle.register_cluster(name="local-1", url=os.environ["CLUSTER_URL"], region=REGION, actor=BILLING)
     for tier, name in PLANS.items():
         Plan.objects.create(name=name, tier=tier, bucket_mode="prefix" if tier == Tier.POOL else "own")
     blueprint.publish(actor=BILLING)
+    lay_out_a_pool()
+
+
+def lay_out_a_pool() -> Pool:
+    """The cluster's next pool, laid out, with nobody in it. The first is in the template of all control databases."""
+    pool = pools.next_pool(Cluster.objects.get())
+    if pool._state.adding:
+        pool.save(force_insert=True)
+    pool_layout.lay_out(pool)
+    return Pool.objects.select_related("cluster").get(pk=pool.pk)
 
 
 def wish(slug: str, tier: Tier = Tier.SCHEMA, **more: object) -> lifecycle.TenantWish:

@@ -7,9 +7,9 @@ answer: a bucket is emptied and counted to zero before it is deleted.
 
 # Note [A pool's bucket is set up once]
 The tenants of a pool have a prefix each: `t_<32 hex>/`, of one length and ended by a slash, so that none is the
-beginning of another. Their bucket is the pool's and is never deleted here. It is set up by the first of them; its tags are put
-last, and say to all others in one call that it is. Its settings are looked at once a minute by each process, as long as
-nothing is wrong with them: see pool.py's Note [What is the pool's own is looked at once a minute].
+beginning of another. Their bucket is the pool's and is never deleted here. It is set up by the first of them; its tags
+are put last, and say to all others in one call that it is. Its settings are looked at once a minute by each process, as
+long as nothing is wrong with them: see pool.py's Note [What is the pool's own is looked at once a minute].
 """
 
 import json

@@ -1,8 +1,10 @@
 from django.db import migrations, models
 
 COUNT = """
-    UPDATE tenants_cluster SET placed = (SELECT count(*) FROM tenants_placement WHERE active AND cluster_id = tenants_cluster.id);
-    UPDATE tenants_pool SET placed = (SELECT count(*) FROM tenants_placement WHERE active AND pool_id = tenants_pool.id);
+    UPDATE tenants_cluster SET placed =
+        (SELECT count(*) FROM tenants_placement WHERE active AND cluster_id = tenants_cluster.id);
+    UPDATE tenants_pool SET placed =
+        (SELECT count(*) FROM tenants_placement WHERE active AND pool_id = tenants_pool.id);
 """
 
 

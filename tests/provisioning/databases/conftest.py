@@ -7,8 +7,10 @@ import psycopg
 import pytest
 
 from controlplane.stack.embedded import Stack
-from tenants.models import Cluster
+from tenants.models import Cluster, Pool
 from tenants.states import Tier
+from tests.fleet import lay_out_a_pool
+from tests.pools import drop_pool
 from tests.provisioning.databases.making import Made, make_tenant
 
 MakeTenant = Callable[..., Made]
@@ -24,14 +26,23 @@ def tenant(house: None) -> Iterator[MakeTenant]:
     """Makes tenants: database and role, by their providers. What a test makes is removed after it."""
     made: list[Made] = []
 
-    def make(slug: str, tier: Tier = Tier.SCHEMA, *, role: bool = True) -> Made:
-        made.append(make_tenant(slug, tier))
+    def make(slug: str, tier: Tier = Tier.SCHEMA, *, role: bool = True, own_role: bool = False) -> Made:
+        made.append(make_tenant(slug, tier, own_role=own_role))
         made[-1].provision(role=role)
         return made[-1]
 
     yield make
     for each in made:
         each.remove()
+
+
+@pytest.fixture
+def own_pool(house: None, superuser: psycopg.Connection) -> Iterator[Pool]:
+    """A pool of this test's own, which the next tenants go to; the test may spoil it."""
+    Pool.objects.update(state=Pool.State.CLOSED)
+    pool = lay_out_a_pool()
+    yield pool
+    drop_pool(superuser, pool)
 
 
 @pytest.fixture

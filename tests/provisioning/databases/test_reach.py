@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from controlplane.stack.embedded import Stack
+from provisioning.databases import tiers
 from provisioning.databases.layout import template_name
 from provisioning.databases.releases import current_release
 from provisioning.databases.tiers import LoginRole
@@ -74,8 +75,8 @@ def url_as(made: Made, stack: Stack) -> str:
     return make_conninfo(
         host="127.0.0.1",
         port=stack.ports.postgres,
-        user=made.context.key,
-        password=LoginRole().password(made.context),
+        user=made.role["role"],
+        password=LoginRole().login(made.context, made.role)[1],
         dbname=made.context.database,
     )
 
@@ -102,7 +103,7 @@ def test_globex_cannot_connect_to_any_other_database(tier: Tier, tenant: MakeTen
     others = {acme.context.database, "postgres", "template1", "tenure", "tenure_keyring", template_name(release)}
     shared = Cluster.objects.get().database
     url = url_as(globex, stack)
-    with psycopg.connect(url) as session:
+    with tiers.connect(globex.context) as session:
         assert session.execute(f"SELECT count(*) FROM {globex.context.schema}.projects_tag").fetchall() == [(4,)]
     for database in others | ({shared} if tier == Tier.DATABASE else set()):
         with pytest.raises(psycopg.OperationalError, match=r"permission denied for database|not currently accepting"):

@@ -13,11 +13,12 @@ from psycopg.conninfo import make_conninfo
 from provisioning.databases import tiers
 from provisioning.databases.ddl import OWNER
 from provisioning.databases.layout import TemplateGone, template_name
+from provisioning.databases.pooling import SHARED_TABLES
 from provisioning.databases.releases import current_release, release_named
 from provisioning.databases.roles import log_in
 from provisioning.databases.servers import ServerUnavailable, connect
 from provisioning.databases.tiers import LoginRole, TenantDatabase
-from provisioning.models import Handle, Secret
+from provisioning.models import Secret
 from tenants.models import Cluster
 from tenants.states import Tier
 from tests.provisioning.databases.conftest import MakeTenant
@@ -25,28 +26,43 @@ from tests.provisioning.databases.making import Made, make_tenant, new_claim
 
 T = TypeVar("T")
 every_tier = pytest.mark.parametrize("tier", Tier)
+own_tables = pytest.mark.parametrize("tier", [Tier.SCHEMA, Tier.DATABASE])
+# Who may log in: a tenant's own role, or the one its pool shares.
+every_role = pytest.mark.parametrize(
+    ("tier", "own_role"),
+    [(Tier.SCHEMA, False), (Tier.DATABASE, False), (Tier.POOL, True)],
+    ids=["schema", "database", "pool with a role of its own"],
+)
+
+
+@pytest.fixture
+def place(tier: Tier, request: pytest.FixtureRequest) -> None:
+    """Where tables that a test spoils are nobody else's."""
+    if tier == Tier.POOL:
+        request.getfixturevalue("own_pool")
 
 
 def as_owner(made: Made, statement: str) -> None:
-    """What a careless administrator might do, in the tenant's schema."""
+    """What a careless administrator might do, in the schema that the tenant's rows are in."""
     cluster = Cluster.objects.get(name=made.context.cluster)
+    granted = made.role.get("group", made.context.key)
     with connect(cluster, database=made.context.database) as connection:
-        words = {"schema": made.context.schema, "role": made.context.key, "database": made.context.database}
+        words = {"schema": made.context.schema, "role": granted, "database": made.context.database}
         names = {word: sql.Identifier(name) for word, name in words.items()}
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
         connection.execute(sql.SQL(statement).format(**names))
 
 
-def servers_view(superuser: psycopg.Connection, handle: Handle) -> list[str]:
-    """Everything on the server that has one of the tenant's names."""
+def servers_view(superuser: psycopg.Connection, made: Made) -> list[str]:
+    """Everything on the server that has the tenant's name, and its door into a pool."""
     return [
         str(name)
         for (name,) in superuser.execute(
-            "SELECT 'role ' || rolname FROM pg_roles WHERE rolname = %(role)s"
-            " UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = %(schema)s"
-            " UNION ALL SELECT 'database ' || datname FROM pg_database WHERE datname = %(database)s"
-            " AND datname <> current_database() ORDER BY 1",
-            dict(handle),
+            "SELECT 'role ' || rolname FROM pg_roles WHERE rolname = %(key)s"
+            " UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = %(key)s"
+            " UNION ALL SELECT 'database ' || datname FROM pg_database WHERE datname = %(key)s"
+            " UNION ALL SELECT 'door ' || tenant FROM tenure_guard.placement WHERE tenant = %(id)s ORDER BY 1",
+            {"key": made.context.key, "id": made.context.tenant_id},
         )
     ]
 
@@ -64,8 +80,10 @@ def test_a_copy_has_the_releases_shape_and_rows(tier: Tier, tenant: MakeTenant) 
     acme = tenant("acme", tier)
     release = current_release()
     assert release is not None
-    assert tiers.fingerprint(acme.context) == release.fingerprint
-    assert acme.count() == sum(table["rows"] for table in release.seed)
+    pooled = tier == Tier.POOL
+    assert tiers.fingerprint(acme.context) == (release.pool_fingerprint if pooled else release.fingerprint)
+    shared = SHARED_TABLES if pooled else frozenset()
+    assert acme.count() == sum(table["rows"] for table in release.seed if table["table"] not in shared)
 
 
 @every_tier
@@ -73,10 +91,12 @@ def test_the_tenants_first_row_does_not_meet_a_seed_rows_id(tier: Tier, tenant: 
     with tiers.connect(tenant("acme", tier).context) as session:
         ((highest,),) = session.execute("SELECT max(id) FROM projects_tag").fetchall()
         ((own,),) = session.execute("INSERT INTO projects_tag (name) VALUES ('own') RETURNING id").fetchall()
-    assert (highest, own) == (4, 5)
+    assert highest == 4
+    assert own > 4
+    assert tier == Tier.POOL or own == 5
 
 
-@every_tier
+@own_tables
 def test_the_role_reaches_what_a_later_migration_adds(tier: Tier, tenant: MakeTenant) -> None:
     acme = tenant("acme", tier)
     as_owner(acme, "CREATE TABLE {schema}.later (id bigint GENERATED ALWAYS AS IDENTITY, word text)")
@@ -97,20 +117,23 @@ FAULTS = {
 
 @every_tier
 @pytest.mark.parametrize(("done", "code"), FAULTS.values(), ids=FAULTS.keys())
-def test_what_was_changed_by_hand_is_found(tier: Tier, done: str, code: str, tenant: MakeTenant) -> None:
+def test_what_was_changed_by_hand_is_found(tier: Tier, done: str, code: str, place: None, tenant: MakeTenant) -> None:
     acme = tenant("acme", tier)
     as_owner(acme, done)
-    assert acme.findings() == [code]
+    found = [each for each in acme.findings() if not each.startswith("POOL_")]  # the pool's catalog check has its own
+    assert found == [code]
 
 
 @every_tier
-def test_a_table_that_changed_hands_is_found(tier: Tier, tenant: MakeTenant, superuser: psycopg.Connection) -> None:
+def test_a_table_that_changed_hands_is_found(
+    tier: Tier, place: None, tenant: MakeTenant, superuser: psycopg.Connection
+) -> None:
     acme = tenant("acme", tier)
     change = sql.SQL("ALTER TABLE {} OWNER TO {}")
     tags = sql.Identifier(acme.context.schema, "projects_tag")
     url = make_conninfo(superuser.info.dsn, password=superuser.info.password, dbname=acme.context.database)
     with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(change.format(tags, sql.Identifier(acme.context.key)))
+        admin.execute(change.format(tags, sql.Identifier(acme.role["role"])))
         assert "WRONG_OWNER" in acme.findings()
         admin.execute(change.format(tags, sql.Identifier(OWNER)))
 
@@ -164,7 +187,8 @@ def test_it_erases_acme_to_zero_and_spares_globex(tier: Tier, tenant: MakeTenant
         assert chunk <= 7
         gone += chunk
     assert (gone, acme.count(), globex.count()) == (before, 0, theirs)
-    assert acme.findings() == []
+    assert acme.findings() == (["DOOR_CLOSED", "ROLE_CANNOT_ENTER", "ROWS_DIFFER"] if tier == Tier.POOL else [])
+    assert globex.findings() == []
 
 
 def test_rows_that_refer_to_each_other_are_erased_together(tenant: MakeTenant) -> None:
@@ -184,7 +208,7 @@ def test_removing_leaves_nothing_and_may_be_repeated(
     with tiers.connect(acme.context):  # a session that is still open does not stop it
         acme.remove()
     acme.remove()
-    assert servers_view(superuser, acme.role) == []
+    assert servers_view(superuser, acme) == []
     assert acme.count() == 0
     assert not Secret.objects.filter(tenant_id=acme.context.tenant_id).exists()
     assert globex.findings() == []
@@ -194,15 +218,20 @@ def test_removing_leaves_nothing_and_may_be_repeated(
 def test_removing_what_was_never_made_changes_nothing(tier: Tier, house: None, superuser: psycopg.Connection) -> None:
     acme = make_tenant("acme", tier)
     acme.remove()
-    assert servers_view(superuser, acme.role) == []
+    assert servers_view(superuser, acme) == []
 
 
 @every_tier
 def test_what_is_not_there_is_said_and_counts_nothing(tier: Tier, house: None) -> None:
     acme = make_tenant("acme", tier)
-    missing = {Tier.SCHEMA: "SCHEMA_MISSING", Tier.DATABASE: "DATABASE_MISSING"}[tier]
-    assert (acme.findings(), acme.count()) == ([missing], 0)
-    assert [finding.code for finding in LoginRole().verify(acme.context, acme.role)] == ["ROLE_MISSING"]
+    missing, role = {
+        Tier.POOL: ("NOT_IN_POOL", "ROLE_CANNOT_ENTER"),
+        Tier.SCHEMA: ("SCHEMA_MISSING", "ROLE_MISSING"),
+        Tier.DATABASE: ("DATABASE_MISSING", "ROLE_MISSING"),
+    }[tier]
+    found = [finding.code for finding in TenantDatabase().verify(acme.context, acme.database)]
+    assert (found, acme.count()) == ([missing], 0)
+    assert [finding.code for finding in LoginRole().verify(acme.context, acme.role)] == [role]
 
 
 def test_a_database_whose_dropping_was_interrupted_is_made_anew(
@@ -226,9 +255,11 @@ def test_a_template_that_was_removed_is_made_again(tenant: MakeTenant, superuser
     assert tenant("globex", Tier.DATABASE).findings() == []
 
 
-@every_tier
-def test_a_new_password_replaces_the_old_and_spares_open_sessions(tier: Tier, tenant: MakeTenant) -> None:
-    acme = tenant("acme", tier)
+@every_role
+def test_a_new_password_replaces_the_old_and_spares_open_sessions(
+    tier: Tier, *, own_role: bool, tenant: MakeTenant
+) -> None:
+    acme = tenant("acme", tier, own_role=own_role)
     with tiers.connect(acme.context) as session:
         old = LoginRole().password(acme.context)
         LoginRole().rotate(acme.context, acme.role, claim=new_claim())
@@ -236,7 +267,7 @@ def test_a_new_password_replaces_the_old_and_spares_open_sessions(tier: Tier, te
     assert LoginRole().password(acme.context) != old
     assert acme.findings() == []
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        log_in(acme.context, old)
+        log_in(acme.context, acme.context.key, old)
 
 
 def test_the_password_is_kept_sealed(tenant: MakeTenant) -> None:
@@ -258,7 +289,7 @@ def test_names_come_from_the_id_and_never_from_the_slug(house: None, superuser: 
     acme.provision()
     try:
         assert acme.findings() == []
-        assert servers_view(superuser, acme.role) == [f"role {acme.context.key}", f"schema {acme.context.key}"]
+        assert servers_view(superuser, acme) == [f"role {acme.context.key}", f"schema {acme.context.key}"]
     finally:
         acme.remove()
 
