@@ -13,7 +13,7 @@ from postgast import pg_query_pb2 as tree
 
 from provisioning.databases.ddl import OWNER
 from provisioning.databases.pooling.boundary import SHARED_TABLES
-from provisioning.databases.pooling.constraints import MOVED, in_naming_order, pooled, refuse_own, taken_out
+from provisioning.databases.pooling.constraints import in_naming_order, pooled, refuse_own, taken_out
 from provisioning.databases.pooling.names import Names
 from provisioning.databases.pooling.syntax import Node, Statement, definition, literal, quoted, written
 
@@ -86,38 +86,34 @@ def altered(statement: Statement, taken: Names) -> Iterator[str]:
 
 
 def _altered_table(statement: Statement, commands: list[Node], taken: Names) -> Iterator[str]:
-    table = statement.node.relation.relname
-    changed = False
-    now: list[Node] = []
-    apart: list[Node] = []
     for command in commands:
-        match command.subtype:
-            case tree.AT_AddColumn:
-                column, keys = _column_and_keys(statement, command)
-                added = [_added(pooled(statement, table, key, taken)) for key in keys]
-                now.append(column)
-                now += [each for each in added if not _asks_other_rows(each)]
-                apart += [each for each in added if _asks_other_rows(each)]
-                changed = changed or bool(keys)
-            case tree.AT_AddConstraint:
-                constraint = definition(command).constraint
-                added_here = _added(pooled(statement, table, constraint, taken), like=command)
-                (apart if _asks_other_rows(added_here) else now).append(added_here)
-                changed = changed or constraint.contype in MOVED
-            case known if known in _AS_THEY_STAND:
-                refuse_own(statement, (command.name,))
-                (apart if known in _CHECKS_LATER else now).append(command)
-            case _:
-                raise _refusal(statement, command)
-    if taken.empty:
-        now, apart = now + apart, []
+        if command.subtype == tree.AT_DropConstraint:  # what is dropped goes first, wherever it stands
+            taken.free(command.name)
+    made = [each for command in commands for each in _pooled(statement, command, taken)]
+    apart = [] if taken.empty else [each for each in made if _asks_other_rows(each)]
     if not apart:
-        yield _with(statement, now) if changed else statement.text
+        yield statement.text if made == commands else _with(statement, made)
         return
-    if now:
+    if now := [each for each in made if not _asks_other_rows(each)]:
         yield _with(statement, now)
     for command in apart:
         yield from _past_row_security(statement, command)
+
+
+def _pooled(statement: Statement, command: Node, taken: Names) -> list[Node]:
+    """What one command becomes: itself, or a column and then its keys."""
+    table = statement.node.relation.relname
+    match command.subtype:
+        case tree.AT_AddColumn:
+            column, keys = _column_and_keys(statement, command)
+            return [column, *(_added(pooled(statement, table, key, taken)) for key in keys)]
+        case tree.AT_AddConstraint:
+            return [_added(pooled(statement, table, definition(command).constraint, taken), like=command)]
+        case known if known in _AS_THEY_STAND:
+            refuse_own(statement, (command.name,))
+            return [command]
+        case _:
+            raise _refusal(statement, command)
 
 
 def _column_and_keys(statement: Statement, command: Node) -> tuple[Node, list[Node]]:
@@ -141,7 +137,11 @@ def _with(statement: Statement, commands: list[Node]) -> str:
 
 def _asks_other_rows(command: Node) -> bool:
     constraint = definition(command).constraint
-    return constraint.contype == tree.CONSTR_FOREIGN and not constraint.skip_validation
+    return command.subtype in _CHECKS_LATER or (
+        command.subtype == tree.AT_AddConstraint
+        and constraint.contype == tree.CONSTR_FOREIGN
+        and not constraint.skip_validation
+    )
 
 
 def _past_row_security(statement: Statement, command: Node) -> Iterator[str]:

@@ -145,7 +145,8 @@ SELECT 'GRANTED_TO_ALL', f.oid::regprocedure::text, 'PUBLIC may execute it.',
        format('REVOKE EXECUTE ON ROUTINE %%s FROM PUBLIC;', f.oid::regprocedure)
 FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace,
     aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) AS g
-WHERE n.nspname = %(schema)s::text AND g.grantee = 0
+WHERE n.nspname = %(schema)s::text AND g.grantee = 0 AND NOT EXISTS (  -- but the constructors of a range type
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'i')
 UNION ALL
 SELECT 'GRANTED_TO_ALL', quote_ident(n.nspname), format('PUBLIC has %%s on the schema.', g.privilege_type),
        format('REVOKE %%s ON SCHEMA %%I FROM PUBLIC;', g.privilege_type, n.nspname)

@@ -6,7 +6,7 @@ from postgast import parse
 from postgast import pg_query_pb2 as tree
 
 from provisioning.databases.pooling.boundary import SHARED_TABLES, TENANT_ID
-from provisioning.databases.pooling.names import Names, columns_of
+from provisioning.databases.pooling.names import Names, columns_of, numbered
 from provisioning.databases.pooling.syntax import Node, Statement, definition, name, names
 
 MOVED = frozenset({tree.CONSTR_PRIMARY, tree.CONSTR_UNIQUE, tree.CONSTR_FOREIGN, tree.CONSTR_EXCLUSION})
@@ -107,7 +107,11 @@ def _lead_key(statement: Statement, table: str, made: Node, taken: Names) -> Non
     refuse_own(statement, columns)
     if not made.conname:
         primary = made.contype == tree.CONSTR_PRIMARY
-        made.conname = taken.choose(table, [], "pkey") if primary else taken.choose(table, columns, "key")
+        made.conname = (
+            taken.choose(table, [], "pkey")
+            if primary
+            else taken.choose(table, numbered(columns + names(made.including)), "key")
+        )
     taken.take(made.conname)
     made.keys.insert(0, name(TENANT_ID))
 
@@ -121,7 +125,7 @@ def _lead_exclusion(statement: Statement, table: str, made: Node, taken: Names) 
         )
     elements = [each.list.items[0].index_elem for each in made.exclusions]
     if not made.conname:
-        made.conname = taken.choose(table, columns_of(elements), "excl")
+        made.conname = taken.choose(table, numbered(columns_of(elements) + names(made.including)), "excl")
     taken.take(made.conname)
     template = parse(f"ALTER TABLE t ADD {templates[method]}").stmts[0].stmt.alter_table_stmt
     made.exclusions.insert(0, definition(template.cmds[0].alter_table_cmd).constraint.exclusions[0])

@@ -28,7 +28,7 @@ def indexed(statement: Statement, taken: Names) -> Iterator[str]:
         return
     if made.table_space:
         raise statement.refuse("Where a pool keeps its indexes is not the application's.", "Leave TABLESPACE out.")
-    elements = [each.index_elem for each in made.index_params]
+    elements = [each.index_elem for each in (*made.index_params, *made.index_including_params)]
     refuse_own(statement, (each.name for each in elements))
     named = bool(made.idxname)
     if not named:

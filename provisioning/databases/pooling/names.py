@@ -27,6 +27,11 @@ class Names:
         self.empty = empty
         self._ask, self._asked = ask, False
         self._taken: set[str] = set()
+        self._freed: set[str] = set()
+
+    def free(self, name: str) -> None:
+        self._taken.discard(name)
+        self._freed.add(name)
 
     def take(self, name: str) -> str:
         self._taken.add(name)
@@ -35,7 +40,7 @@ class Names:
     def choose(self, table: str, columns: Sequence[str], label: str) -> str:
         """The first free one of `table_columns_label`, `…label1`, `…label2`."""
         if not self._asked:
-            self._taken.update(self._ask())
+            self._taken.update(set(self._ask()) - self._freed)
             self._asked = True
         addition = addition_of(columns)
         tries = 0
@@ -69,10 +74,14 @@ def addition_of(columns: Sequence[str]) -> str:
 
 
 def columns_of(elements: Iterable[Node]) -> list[str]:
-    """What the columns of an index are called in its name; equal ones are numbered."""
+    """What the columns of an index, those it covers too, are called in its name."""
+    return numbered(element.indexcolname or element.name or _name_of(element.expr) or "expr" for element in elements)
+
+
+def numbered(originals: Iterable[str]) -> list[str]:
+    """The same, equal ones told apart by a number."""
     found: list[str] = []
-    for element in elements:
-        original = element.indexcolname or element.name or _name_of(element.expr) or "expr"
+    for original in originals:
         name, tries = original, 0
         while name in found:
             tries += 1

@@ -1,13 +1,13 @@
 """Statements that mean the same in a pool, and what they may name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from postgast import pg_query_pb2 as tree
 
 from provisioning.databases.pooling.boundary import SHARED_TABLES
 from provisioning.databases.pooling.constraints import refuse_own
 from provisioning.databases.pooling.names import Names
-from provisioning.databases.pooling.syntax import Node, Statement, names
+from provisioning.databases.pooling.syntax import Statement, names
 
 _OWN = "Leave it out of the migrations: it belongs to the database, not to the application."
 _KINDS = frozenset(
@@ -44,17 +44,23 @@ def as_it_stands(statement: Statement, _taken: Names) -> Iterator[str]:
     yield statement.text
 
 
-def dropped(statement: Statement, _taken: Names) -> Iterator[str]:
+def dropped(statement: Statement, taken: Names) -> Iterator[str]:
     _refuse_other_kinds(statement, statement.node.remove_type, _KINDS)
-    _refuse_shared(statement, (each for item in statement.node.objects for each in names(item.list.items)))
+    mentioned = [each for item in statement.node.objects for each in names(item.list.items)]
+    _refuse_shared(statement, mentioned)
+    for name in mentioned:
+        taken.free(name)
     yield statement.text
 
 
-def renamed(statement: Statement, _taken: Names) -> Iterator[str]:
+def renamed(statement: Statement, taken: Names) -> Iterator[str]:
     node = statement.node
     _refuse_other_kinds(statement, node.rename_type, _KINDS | _PARTS)
     _refuse_shared(statement, (node.relation.relname, node.newname))
     refuse_own(statement, (node.subname, node.newname))
+    if node.rename_type != tree.OBJECT_COLUMN:
+        taken.free(node.subname or node.relation.relname)
+        taken.take(node.newname)
     yield statement.text
 
 
@@ -101,6 +107,6 @@ def _refuse_other_kinds(statement: Statement, kind: int, known: frozenset[int]) 
         raise statement.refuse(f"A pool's application has no {what} of its own.", _OWN)
 
 
-def _refuse_shared(statement: Statement, mentioned: Iterator[str] | tuple[Node, ...]) -> None:
+def _refuse_shared(statement: Statement, mentioned: Iterable[str]) -> None:
     if found := SHARED_TABLES.intersection(mentioned):
         raise statement.refuse(f"{min(found)} is shared by the tenants of a pool.", "Leave it as it is.")
