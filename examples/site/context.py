@@ -16,6 +16,7 @@ def served_from(request: HttpRequest) -> dict[str, Any]:
     with connection.cursor() as cursor:  # `default` is the tenant's own connection here
         cursor.execute("SELECT current_database(), current_schema(), session_user")
         database, schema, role = cursor.fetchone()
+    storage = credentials.of(context).storage
     return {
         "served_from": {
             "name": request.tenant.name,  # type: ignore[attr-defined]  # set by the host middleware
@@ -24,7 +25,8 @@ def served_from(request: HttpRequest) -> dict[str, Any]:
             "database": database,
             "schema": schema,
             "role": role,
-            "bucket": credentials.of(context).storage.bucket,
+            "bucket": storage.bucket,
+            "prefix": storage.prefix,
             "hue": context.tenant_id.int % 360,
         }
     }

@@ -65,30 +65,6 @@ def grant_schema(schema: str, role: str) -> sql.Composed:
     )
 
 
-def grant_pool(schema: str, group: str, *, only_read: list[str]) -> sql.Composed:
-    """A group's way into a pool: what is there now, and nothing of what a later migration adds, until it is checked."""
-    reading = [
-        sql.SQL("REVOKE ALL ON {table} FROM {group}; GRANT SELECT ON {table} TO {group}").format(
-            table=sql.Identifier(schema, table), group=sql.Identifier(group)
-        )
-        for table in only_read
-    ]
-    whole = sql.SQL(
-        """
-        GRANT USAGE ON SCHEMA {schema} TO {group};
-        GRANT {tables} ON ALL TABLES IN SCHEMA {schema} TO {group};
-        GRANT {sequences} ON ALL SEQUENCES IN SCHEMA {schema} TO {group};
-        GRANT EXECUTE ON ALL ROUTINES IN SCHEMA {schema} TO {group}
-        """
-    ).format(
-        schema=sql.Identifier(schema),
-        group=sql.Identifier(group),
-        tables=TENANT_TABLE_RIGHTS,
-        sequences=TENANT_SEQUENCE_RIGHTS,
-    )
-    return sql.SQL("; ").join([whole, *reading])
-
-
 def join(group: str, role: str) -> sql.Composed:
     """The role has what the group has, and can neither become the group nor see sessions of its other members."""
     return sql.SQL("GRANT {} TO {} WITH INHERIT TRUE, SET FALSE").format(sql.Identifier(group), sql.Identifier(role))

@@ -19,6 +19,7 @@ from provisioning.databases.servers import Connection, connect, run, server_erro
 from provisioning.errors import Permanent
 from provisioning.models import Release
 from tenants.context import TenantContext
+from tenants.findings import Severity
 from tenants.models import Pool
 from tenants.placement import pool_group, pool_role
 from tenants.states import Tier
@@ -62,8 +63,7 @@ def lay_out(pool: Pool) -> None:
             if not is_there(connection, pool):
                 _make_roles(connection, pool)
                 _make_tables(connection, pool, release)
-                _check(connection, pool, release)
-                _grant(connection, pool)
+                _check_and_grant(connection, pool, release)
         run(connection, sql.SQL("ANALYZE {}").format(_all_of(connection, pool.schema)))
     Pool.objects.filter(pk=pool.pk).update(ready_at=Now())
 
@@ -136,20 +136,17 @@ def _nobody(pool: Pool) -> TenantContext:
     )
 
 
-def _check(connection: Connection, pool: Pool, release: Release) -> None:
-    for finding in pooling.faults(connection, pool.schema):
-        raise PoolUnsafe(f"{finding.subject}: {finding.message}", finding=finding.code)
+def _check_and_grant(connection: Connection, pool: Pool, release: Release) -> None:
+    group = pool_group(pool.pk)
+    for finding in pooling.grant(connection, pool.schema, group):
+        if finding.severity in {Severity.ERROR, Severity.CRITICAL}:
+            raise PoolUnsafe(f"{finding.subject}: {finding.message}", finding=finding.code)
     if fingerprint(connection, pool.schema) != release.pool_fingerprint:
         lines = difference(release.pool_shape, shape(connection, pool.schema))
         raise PoolUnsafe(f"The tables are not those of release {release.name}: {'; '.join(lines[:5])}")
-
-
-def _grant(connection: Connection, pool: Pool) -> None:
-    group = pool_group(pool.pk)
+    guard.admit(connection, group)
     run(connection, ddl.ONE_GRANT_AT_A_TIME)
     run(connection, ddl.grant_connect(pool.cluster.database, group))
-    guard.admit(connection, group)
-    run(connection, ddl.grant_pool(pool.schema, group, only_read=sorted(pooling.SHARED_TABLES)))
 
 
 def _all_of(connection: Connection, schema: str) -> sql.Composed:

@@ -52,7 +52,9 @@ _UNREACHABLE = """
         WHEN relkind IN ('r', 'p') THEN NOT (has_table_privilege(%(role)s, oid, 'SELECT')
             AND has_table_privilege(%(role)s, oid, 'INSERT') AND has_table_privilege(%(role)s, oid, 'UPDATE')
             AND has_table_privilege(%(role)s, oid, 'DELETE'))
-        WHEN relkind = 'S' THEN NOT has_sequence_privilege(%(role)s, oid, 'USAGE')
+        WHEN relkind = 'S' THEN NOT has_sequence_privilege(%(role)s, oid, 'USAGE') AND NOT EXISTS (
+            SELECT FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid AND t.relname = ANY (%(read)s)
+            WHERE d.classid = 'pg_class'::regclass AND d.objid = pg_class.oid AND d.deptype IN ('a', 'i'))
         ELSE false END
     ORDER BY relname
 """

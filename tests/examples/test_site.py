@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import replace
+from urllib.request import urlopen
 
 import pytest
 from django.db.models import F
 
 from controlplane.stack.embedded import Stack
 from tenants.models import Domain, Tenant
+from tenants.placement import pool_bucket, pool_role
 from tenants.states import TenantState, Tier
-from tests.fleet import accepted, driven
+from tests.fleet import accepted, driven, onboarded
 from tests.live import Live, Visitor, application
 from tests.pair import Pair
 
@@ -74,6 +76,48 @@ def test_a_file_goes_to_the_tenants_bucket_and_comes_back_by_a_link(acme: Visito
     link = acme.get(document[1]).headers["Location"]
     assert f"/t-{pair.acme.tenant_id.hex}/documents/" in link
     assert globex.get(document[1]).status == 404
+
+
+@pytest.fixture
+def pooled(changing_pair: Pair, live: Live) -> dict[str, Visitor]:
+    """Two tenants of one pool."""
+    for slug in ("initech", "umbrella"):
+        onboarded(slug, Tier.POOL)
+    return {slug: visitor(live, slug) for slug in ("initech", "umbrella")}
+
+
+def test_tenants_of_a_pool_share_tables_and_see_their_own(pooled: dict[str, Visitor]) -> None:
+    initech, umbrella = pooled.values()
+    ours = project(initech, "Printer")
+    theirs = project(umbrella, "Rain")
+    for seen, own, other in ((initech, "Printer", "Rain"), (umbrella, "Rain", "Printer")):
+        assert (own in seen.get().text, other in seen.get().text) == (True, False)
+    assert (initech.get(ours).status, initech.get(theirs).status) == (200, 404)
+    assert initech.post("/", {"name": "Rain"}).status == 302  # a name is taken in one tenant alone
+
+
+def test_the_page_of_a_pools_tenant_says_schema_role_and_prefix(pooled: dict[str, Visitor]) -> None:
+    for slug, seen in pooled.items():
+        context = Tenant.objects.get(slug=slug).context()
+        assert context.pool_id is not None
+        text = seen.get().text
+        facts = ("pool_1", pool_role(context.pool_id), pool_bucket(context.pool_id), f"{context.key}/")
+        assert [fact for fact in facts if f"<code>{fact}</code>" not in text] == []
+
+
+def test_a_file_of_a_pools_tenant_lies_below_its_prefix(pooled: dict[str, Visitor]) -> None:
+    initech, umbrella = pooled.values()
+    at = project(initech, "Printer")
+    assert initech.upload(f"{at}documents/", "manual.txt", b"PC load letter", at=at).status == 302
+    document = re.search(r'href="(/documents/\d+/)"', initech.get(at).text)
+    assert document
+    link = initech.get(document[1]).headers["Location"]
+    context = Tenant.objects.get(slug="initech").context()
+    assert context.pool_id is not None
+    assert f"/{pool_bucket(context.pool_id)}/{context.key}/documents/" in link
+    with urlopen(link, timeout=5) as answer:  # noqa: S310  the scheme is the stack's own
+        assert answer.read() == b"PC load letter"
+    assert umbrella.get(document[1]).status == 404
 
 
 def test_a_form_that_is_refused_comes_back_with_the_reason(acme: Visitor) -> None:
