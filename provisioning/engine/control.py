@@ -13,12 +13,13 @@ from django.db.models.functions import Now
 
 from provisioning.engine import bell, record
 from provisioning.engine.fence import fenced
+from provisioning.engine.rows import NOW
 from provisioning.errors import PastPivot, ReasonMissing
 from provisioning.models import Control, Direction, EventKind, Queue, Run, RunState
 from tenants.audit import Actor, AuditAction, Outcome
 from tenants.errors import StateConflict
 
-DUE: dict[str, Any] = {"run_at": Now(), "deadline_at": Now() + record.WAITS_FOR}
+DUE: dict[str, Any] = {"run_at": NOW, "deadline_at": record.WAITS_FOR}
 
 
 def actions(run: Run) -> list[str]:

@@ -2,17 +2,19 @@
 
 import logging
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from time import monotonic
 
-from django.db import connection
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
 
 from provisioning.engine import bell, record
 from provisioning.engine.claim import claim
 from provisioning.engine.failpoint import Moment, reached
-from provisioning.engine.failure import Verdict, failure
+from provisioning.engine.failure import Failure, Verdict, failure, is_outage
 from provisioning.engine.fence import LeaseLost, fenced_transaction
 from provisioning.engine.lease import Lease, boot_clock
-from provisioning.engine.workflow import StepContext, Workflow, Workflows
+from provisioning.engine.workflow import Outcome, StepContext, Workflow, Workflows
 from provisioning.models import Queue, Run, RunStep
 
 logger = logging.getLogger("tenure.engine")
@@ -37,37 +39,114 @@ def drive(run: Run, workflow: Workflow, *, sent: float, until: float) -> None:
     """Run's steps under one lease, until it waits, stops, ends, or the slice is spent."""
     reached(Moment.CLAIMED, run.step, run.direction)
     with Lease(run, sent=sent) as lease:
-        while run.held:
-            with fenced_transaction(run):
-                row = record.started(run, workflow, give_back=monotonic() > until)
+        turn = Turn(run, workflow, lease, until, one_by_one=run.crashes > 0)
+        while run.held and (row := turn.next_row()) is not None:
+            turn.take(row)
+
+
+@dataclass(slots=True)
+class Turn:
+    """One claim of a run, being driven.
+
+    # Note [What shares a transaction]
+    The record of a step and the start of the next commit together: nothing happens between the two. So do atomic steps
+    beside them, each in a savepoint, as they write control rows and nothing else: either all of it is there after a
+    crash, or none. Two things keep a transaction of their own. An atomic pivot, since its start must be known before it
+    runs. And every step of a run whose last worker died without a word, so that the step that kills is the one that is
+    counted: whoever claims such a run goes one by one.
+    """
+
+    run: Run
+    workflow: Workflow
+    lease: Lease
+    until: float  # by `monotonic`
+    one_by_one: bool
+    ended: tuple[RunStep, Outcome | Failure] | None = None  # how the last body ended, not recorded yet
+
+    def next_row(self) -> RunStep | None:
+        """Record how the last body ended, and start the next step. None: the turn is over, and the lease is freed."""
+        try:
+            with fenced_transaction(self.run):
+                row, recorded = self._record_and_start()
+        except DatabaseError as error:
+            if self.one_by_one or not is_outage(error):
+                raise
+            self.one_by_one = True  # once more, over a new connection: the server may have answered by now
+            connection.close_if_unusable_or_obsolete()
+            if self.ended is not None and not record.is_open(self.run, self.ended[0]):
+                self.ended = None
+            return self.next_row()
+        self.ended = None
+        for each in recorded:
+            reached(Moment.AFTER_RECORD, each.name, each.direction)
+        return row
+
+    def take(self, row: RunStep) -> None:
+        """Call the body of a step that has been started."""
+        self.lease.expect(self.workflow[row.name].timeout)
+        if not self.workflow[row.name].atomic:
+            self.ended = row, attempt(self.run, self.workflow, row)
+            return
+        try:
+            with fenced_transaction(self.run):
+                self._settle(row, attempt(self.run, self.workflow, row))
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            connection.close_if_unusable_or_obsolete()
+            with fenced_transaction(self.run):
+                if record.is_open(self.run, row):
+                    record.raised(self.run, self.workflow, row, failure(error))
+        reached(Moment.AFTER_RECORD, row.name, row.direction)
+
+    def _record_and_start(self) -> tuple[RunStep | None, list[RunStep]]:
+        """The row that has been started, and those that were recorded on the way."""
+        recorded: list[RunStep] = []
+        following: RunStep | None = None
+        if self.ended is not None:
+            following = self._settle(*self.ended)
+            recorded.append(self.ended[0])
+        while self.run.held:
+            give_back = monotonic() > self.until
+            row = record.started(self.run, self.workflow, give_back=give_back, row=following)
             if row is None:
-                return
-            lease.expect(workflow[row.name].timeout)
-            attempt(run, workflow, row)
+                break
+            step = self.workflow[row.name]
+            if self.one_by_one or step.pivot or not step.atomic:
+                return row, recorded
+            self.lease.expect(step.timeout)
+            following = self._settle(row, attempt(self.run, self.workflow, row))
+            recorded.append(row)
+        return None, recorded
+
+    def _settle(self, row: RunStep, outcome: Outcome | Failure) -> RunStep | None:
+        """Write how a body ended. Returns the row that is under the cursor then, if it is known."""
+        if isinstance(outcome, Failure):
+            record.raised(self.run, self.workflow, row, outcome)
+            return None
+        following = record.finished(self.run, row, outcome)
+        reached(Moment.BEFORE_RECORD, row.name, row.direction)
+        return following
 
 
-def attempt(run: Run, workflow: Workflow, row: RunStep) -> None:
-    """One call of one body, then the row that says how it ended."""
-    step = workflow[row.name]
+def attempt(run: Run, workflow: Workflow, row: RunStep) -> Outcome | Failure:
+    """One call of one body. Inside a transaction what it wrote is rolled back if it fails.
+
+    Raises what it met if that has cost the transaction, too.
+    """
     reached(Moment.STARTED, row.name, row.direction)
     try:
-        with fenced_transaction(run) if step.atomic else nullcontext():
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():
             context = StepContext(run=run, row=row, input=workflow.load(run.input))
-            outcome = record.checked(step.body(row.direction)(context))
+            outcome = record.checked(workflow[row.name].body(row.direction)(context))
             reached(Moment.BODY_DONE, row.name, row.direction)
-            if step.atomic:
-                record.finished(run, row, outcome)
-                reached(Moment.BEFORE_RECORD, row.name, row.direction)
+            return outcome
     except Exception as error:  # the one broad except: failure() tells the kinds apart
+        if connection.needs_rollback:
+            raise
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()  # the error may be the loss of it
         failed = failure(error)
         if failed.verdict is Verdict.UNFORESEEN:
             logger.exception("%s: step %s failed unforeseen", run.public_id, row.name)
-        connection.close_if_unusable_or_obsolete()  # the error may be the loss of it
-        with fenced_transaction(run):
-            record.raised(run, workflow, row, failed)
-    else:
-        if not step.atomic:
-            with fenced_transaction(run):
-                record.finished(run, row, outcome)
-                reached(Moment.BEFORE_RECORD, row.name, row.direction)
-    reached(Moment.AFTER_RECORD, row.name, row.direction)
+        return failed

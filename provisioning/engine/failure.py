@@ -68,12 +68,17 @@ def failure(error: Exception) -> Failure:
         case StaleFence():
             hint = "After a restore of the control database raise the fence, then retry."
             return Failure(Verdict.UNFORESEEN, "FENCE_BEHIND", _said(error), hint)
-        case _ if isinstance(error, OUTAGES) or isinstance(error.__cause__, OUTAGES):
+        case _ if is_outage(error):
             hint = "Nothing to do yet: it is tried again by itself."
             return Failure(Verdict.TRY_AGAIN, "DATABASE_UNREACHABLE", _said(error), hint)
         case _:
             hint = "This is a defect: the worker's log has the traceback. Retry once it is mended."
             return Failure(Verdict.UNFORESEEN, "UNFORESEEN", _whereabouts(error), hint)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether PostgreSQL was away or ended our session. Django hides some of that behind classes of its own."""
+    return isinstance(error, OUTAGES) or isinstance(error.__cause__, OUTAGES)
 
 
 def jitter(attempts: int) -> timedelta:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
+from provisioning.engine import rows
 from provisioning.models import Run, RunState
 
 
@@ -21,9 +22,8 @@ def lease_s() -> float:
 
 def fenced(run: Run, **changes: object) -> None:
     """Write a run as it was last read, then read it afresh. Raises LeaseLost when fence or state are others by now."""
-    if not Run.objects.filter(pk=run.pk, fence=run.fence, state=run.state).update(**changes):
+    if not rows.written(run, "fence IS NOT DISTINCT FROM %s AND state = %s", (run.fence, run.state), **changes):
         raise LeaseLost(run.pk)
-    run.refresh_from_db()
 
 
 def checked(run: Run) -> None:
@@ -39,13 +39,8 @@ def fenced_transaction(run: Run) -> Iterator[None]:
     The row is locked first, in every transaction of the engine: run, then step, then whatever else, or two of them
     could wait for each other. A worker frozen in here would keep its locks; PostgreSQL ends its session instead.
     """
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('idle_in_transaction_session_timeout', %s, true) FROM provisioning_run"
-            " WHERE id = %s AND fence = %s AND state = 'running' FOR NO KEY UPDATE",
-            [f"{lease_s() * 1000:.0f}ms", run.pk, run.fence],
-        )
-        if cursor.fetchone() is None:
+    with transaction.atomic(durable=True):
+        # What a person asked for since comes with the lock.
+        if not rows.locked(run, "fence = %s AND state = 'running'", (run.fence,), idle_s=lease_s()):
             raise LeaseLost(run.pk)
-        run.refresh_from_db()  # what a person asked for since
         yield

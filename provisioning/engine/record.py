@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import F
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Now
 
+from provisioning.engine import rows
 from provisioning.engine.failure import Failure, Verdict, jitter
 from provisioning.engine.fence import fenced
+from provisioning.engine.rows import NOW
 from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Workflow
 from provisioning.models import Control, Direction, EventKind, Run, RunEvent, RunState, RunStep, StepState
 from tenants import audit, events
@@ -36,13 +37,17 @@ class OutputTooLong(ValueError):
     """A step's output is above 16 kB of JSON: store the thing, and give its reference."""
 
 
-def started(run: Run, workflow: Workflow, *, give_back: bool) -> RunStep | None:
-    """Commit the intention before the effect. None: this turn is over, and the lease is freed."""
+def started(run: Run, workflow: Workflow, *, give_back: bool, row: RunStep | None = None) -> RunStep | None:
+    """Commit the intention before the effect. None: this turn is over, and the lease is freed.
+
+    `row` is the one under the cursor, if it was read in this transaction.
+    """
     if run.control == Control.CANCEL and may_turn_back(run):
         turn_back(run, workflow)
         if run.ended:
             return None
-    row = current(run)
+        row = None
+    row = row or current(run)
     if _turn_is_over(run, row, give_back=give_back):
         return None
     step = workflow[row.name]
@@ -50,14 +55,15 @@ def started(run: Run, workflow: Workflow, *, give_back: bool) -> RunStep | None:
     fenced(
         run,
         pivoted=run.pivoted or (step.pivot and run.direction == Direction.DO),
-        deadline_at=Now() + step.deadline if begins else run.deadline_at,
+        deadline_at=step.deadline if begins else run.deadline_at,
     )
+    silent = row.state == StepState.STARTED and row.fence != run.fence  # nobody said how that one ended
     _write(
         row,
         state=StepState.STARTED,
         fence=run.fence,
-        started_at=Coalesce(F("started_at"), Now()),
-        crashes=F("crashes") + int(row.state == StepState.STARTED),  # nobody said how that one ended
+        started_at=row.started_at or NOW,
+        crashes=row.crashes + int(silent),
     )
     return row
 
@@ -71,38 +77,42 @@ def _turn_is_over(run: Run, row: RunStep, *, give_back: bool) -> bool:
     elif row.state in (StepState.STARTED, StepState.WAITING) and is_overdue(run):
         park(run, row, overdue(row))
     elif give_back:
-        fenced(run, **FREED, run_at=Now())
+        fenced(run, **FREED, run_at=NOW)
     else:
         return False
     return True
 
 
-def finished(run: Run, row: RunStep, outcome: Outcome) -> None:
-    """Keep what a body gave back, and move the cursor."""
+def finished(run: Run, row: RunStep, outcome: Outcome) -> RunStep | None:
+    """Keep what a body gave back, and move the cursor. Returns the row under it, where there is one to go on with."""
     if isinstance(outcome, Again):
         _write(row, state=StepState.WAITING, cursor=outcome.cursor, note=outcome.note[:500])
         due = {} if outcome.after == AT_ONCE else _wait(run, outcome.after)
         fenced(run, attempts=0, crashes=0, **due)
-        return
-    _write(row, state=StepState.SUCCEEDED, output=outcome.output, finished_at=Now(), reason="")
-    go_on(run, row)
+        return row
+    _write(row, state=StepState.SUCCEEDED, output=outcome.output, finished_at=NOW, reason="")
+    if outcome.also is not None:
+        outcome.also()
+    return go_on(run, row)
 
 
 def skip(run: Run, row: RunStep, reason: str) -> None:
     """Leave a step out, for a reason."""
-    _write(row, state=StepState.SKIPPED, reason=reason[:500], finished_at=Now())
+    _write(row, state=StepState.SKIPPED, reason=reason[:500], finished_at=NOW)
     go_on(run, row)
 
 
-def go_on(run: Run, row: RunStep) -> None:
-    """To the next step of this direction, or to the end when `row` was the last."""
-    if following := _following(row):
+def go_on(run: Run, row: RunStep) -> RunStep | None:
+    """To the next step of this direction, which is returned, or to the end when `row` was the last."""
+    following = _following(row)
+    if following is not None:
         error = run.error if run.direction == Direction.UNDO else None  # what turned the run back stays in view
-        fenced(run, step=following.name, attempts=0, crashes=0, error=error, deadline_at=Now() + WAITS_FOR)
+        fenced(run, step=following.name, attempts=0, crashes=0, error=error, deadline_at=WAITS_FOR)
     elif run.direction == Direction.DO:
         end(run, RunState.SUCCEEDED, error=None)
     else:
         end_of_undo(run)
+    return following
 
 
 def end_of_undo(run: Run) -> None:
@@ -128,12 +138,11 @@ def cause_of(run: Run) -> dict[str, Any] | None:
 
 def raised(run: Run, workflow: Workflow, row: RunStep, failed: Failure) -> None:
     """Keep how a body failed: try again later, turn back, or park."""
+    run.refresh_from_db()  # what an atomic body wrote before it failed was rolled back
     row.refresh_from_db()
-    if run.step != row.name or row.state != StepState.STARTED:
-        return  # an atomic step whose COMMIT arrived although its answer did not
     step, attempts = workflow[row.name], run.attempts + 1
     write_event(run, EventKind.FAILED, detail=f"{failed.code}: {failed.detail}", began_at=row.started_at)
-    _write(row, attempts=F("attempts") + 1, note=failed.detail[:500])
+    _write(row, attempts=row.attempts + 1, note=failed.detail[:500])
     again = failed.verdict is Verdict.TRY_AGAIN and run.control != Control.CANCEL
     if again and attempts < step.attempts:
         _write(row, state=StepState.WAITING)
@@ -151,7 +160,7 @@ def raised(run: Run, workflow: Workflow, row: RunStep, failed: Failure) -> None:
 
 def _wait(run: Run, wait: timedelta) -> dict[str, Any]:
     """Free the lease until then; but what a person asked for meanwhile is obeyed now, not after the wait."""
-    return {} if run.control else {**FREED, "run_at": Now() + wait}
+    return {} if run.control else {**FREED, "run_at": wait}
 
 
 def may_turn_back(run: Run) -> bool:
@@ -163,30 +172,30 @@ def turn_back(run: Run, workflow: Workflow) -> None:
     write_event(run, EventKind.TURNED_BACK)
     begun = run.steps.filter(direction=Direction.DO).exclude(state=StepState.PENDING)
     begun.filter(state__in=[StepState.STARTED, StepState.WAITING]).update(state=StepState.FAILED, finished_at=Now())
-    rows = [
+    undone = [
         RunStep(run=run, position=done.position, name=done.name, direction=Direction.UNDO, skippable=True)
         for done in begun.order_by("-position")
         if workflow[done.name].undo is not None
     ]
-    RunStep.objects.bulk_create(rows)
+    RunStep.objects.bulk_create(undone)
     fenced(
         run,
         direction=Direction.UNDO,
-        step=rows[0].name if rows else run.step,
+        step=undone[0].name if undone else run.step,
         control=None,
         attempts=0,
         crashes=0,
-        deadline_at=Now() + WAITS_FOR,
+        deadline_at=WAITS_FOR,
     )
-    if not rows:
+    if not undone:
         end_of_undo(run)
 
 
 def pause(run: Run, row: RunStep) -> None:
     """Stop at this boundary. The step keeps its cursor; its deadline starts afresh when the run is resumed."""
     if row.state in (StepState.STARTED, StepState.WAITING):
-        _write(row, state=StepState.PENDING, crashes=F("crashes") + int(row.state == StepState.STARTED))
-    fenced(run, **FREED, state=RunState.PAUSED, control=None, deadline_at=Now() + PAUSED_FOR)
+        _write(row, state=StepState.PENDING, crashes=row.crashes + int(row.state == StepState.STARTED))
+    fenced(run, **FREED, state=RunState.PAUSED, control=None, deadline_at=PAUSED_FOR)
 
 
 def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> None:
@@ -194,7 +203,7 @@ def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> N
     cause = cause_of(run) if run.direction == Direction.UNDO else None
     if failed.verdict == Verdict.TRY_AGAIN:
         failed = replace(failed, hint=GIVEN_UP)
-    _write(row, state=StepState.FAILED, crashes=F("crashes") + int(failed.code == "WORKER_DIED"))
+    _write(row, state=StepState.FAILED, crashes=row.crashes + int(failed.code == "WORKER_DIED"))
     write_event(run, EventKind.PARKED, detail=f"{failed.code}: {failed.detail}")
     fenced(
         run,
@@ -202,7 +211,7 @@ def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> N
         state=RunState.PARKED,
         control=None,
         error=failed.row(step=row.name, attempts=run.attempts, cause=cause),
-        deadline_at=Now() + PARKED_FOR,
+        deadline_at=PARKED_FOR,
     )
     _tell(run, RunState.PARKED, actor)
 
@@ -221,7 +230,7 @@ def overdue(row: RunStep) -> Failure:
 def end(run: Run, state: RunState, *, error: dict[str, Any] | None, actor: Actor = ENGINE, **changes: object) -> None:
     """The last write of a run."""
     write_event(run, EventKind.ENDED, detail=state)
-    fenced(run, **FREED, state=state, control=None, error=error, finished_at=Now(), deadline_at=None, **changes)
+    fenced(run, **FREED, state=state, control=None, error=error, finished_at=NOW, deadline_at=None, **changes)
     _tell(run, state, actor)
 
 
@@ -265,19 +274,26 @@ def checked(outcome: Outcome) -> Outcome:
 
 def current(run: Run) -> RunStep:
     """The row under the cursor."""
-    return run.steps.get(direction=run.direction, name=run.step)
+    row = rows.found(RunStep, "run_id = %s AND direction = %s AND name = %s", (run.pk, run.direction, run.step))
+    if row is None:
+        raise RunStep.DoesNotExist
+    return row
+
+
+def is_open(run: Run, row: RunStep) -> bool:
+    """Whether `row` still waits for its record: a COMMIT may have arrived although the answer to it did not."""
+    mine = "id = %s AND state = 'started' AND fence = %s"
+    return rows.found(RunStep, mine, (row.pk, run.fence)) is not None
 
 
 def _following(row: RunStep) -> RunStep | None:
-    rows = RunStep.objects.filter(run_id=row.run_id, direction=row.direction)
-    if row.direction == Direction.DO:
-        return rows.filter(position__gt=row.position).order_by("position").first()
-    return rows.filter(position__lt=row.position).order_by("-position").first()
+    way = "position > %s ORDER BY position" if row.direction == Direction.DO else "position < %s ORDER BY position DESC"
+    conditions = (row.run_id, row.direction, row.position)
+    return rows.found(RunStep, f"run_id = %s AND direction = %s AND {way} LIMIT 1", conditions)
 
 
 def _write(row: RunStep, **changes: object) -> None:
-    RunStep.objects.filter(pk=row.pk).update(**changes)
-    row.refresh_from_db()
+    rows.written(row, "true", (), **changes)
 
 
 def _tell(run: Run, state: RunState, actor: Actor) -> None:

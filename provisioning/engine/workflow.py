@@ -26,9 +26,13 @@ AT_ONCE: Final = timedelta(0)
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step's effect is there. `output` is kept (16 kB of JSON at most) and shown to later steps: never a secret."""
+    """The step's effect is there. `output` is kept (16 kB of JSON at most) and shown to later steps: never a secret.
+
+    `also` writes control rows in the transaction that records the step: exactly once, and only while the lease is ours.
+    """
 
     output: dict[str, Any] = field(default_factory=dict)
+    also: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from provisioning.engine import control
 from provisioning.models import Run, RunLimit
 from tenants.models import Tenant
 from tests import databases
-from tests.crashes.harness import BOUNDARIES, LONG_AGO, Worker, Workers, lapse, wait_for
+from tests.crashes.harness import BOUNDARIES, KILLED, LONG_AGO, Worker, Workers, lapse, wait_for
 from tests.provisioning.engine.building import BOB, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin
 
@@ -89,7 +89,10 @@ def test_an_immediate_restart_at_any_moment_costs_only_time(
         worker.thaw()
         worker.wait()
 
-    lapse()  # and now in recovery: a claim has just taken a lapsed run over
+    sites["recovery"] = lot("recovery")  # and now in recovery: a claim has just taken a lapsed run over
+    begin(at=sites["recovery"], lock_key="recovery")
+    assert workers.fork(dies_at="survey:claimed").wait() == KILLED
+    lapse()
     recovering = workers.fork(stops_at="survey:claimed")
     recovering.wait_until_frozen()
     restart_postgres(own_stack)
@@ -98,9 +101,9 @@ def test_an_immediate_restart_at_any_moment_costs_only_time(
 
     workers.drive_all()
     assert set(Run.objects.values_list("state", flat=True)) == {"succeeded"}
-    assert {point: inventory(site) for point, site in sites.items()} == dict.fromkeys(points, WHOLE)
+    assert {point: inventory(site) for point, site in sites.items()} == dict.fromkeys(sites, WHOLE)
     acme.refresh_from_db()
-    assert acme.version - 1 == len(points)
+    assert acme.version - 1 == len(sites)
 
 
 def test_a_worker_cut_off_from_postgres_ends_itself_before_its_lease_does(
