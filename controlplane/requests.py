@@ -5,6 +5,8 @@ from uuid import UUID, uuid4
 
 from django.http import HttpRequest, HttpResponse
 
+from tenants.isolation.logs import doing
+
 HEADER = "Request-Id"
 
 
@@ -21,13 +23,14 @@ def request_id_of(request: HttpRequest) -> str:
 
 
 class RequestIdMiddleware:
-    """Puts the request id on every response."""
+    """Puts the request id on every response, and on every log line meanwhile."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request_id = request_id_of(request)
-        response = self.get_response(request)
+        with doing(request_id=request_id):
+            response = self.get_response(request)
         response[HEADER] = request_id
         return response

@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 from controlplane import env
+from tenants.isolation.logs import logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -105,7 +106,8 @@ BROKER_URL = env.url("BROKER_URL", "redis", "rediss", "amqp", "amqps")
 CACHE_URL = env.url("CACHE_URL", "redis", "rediss")
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "tenants.isolation.cache.TenantCache",
+        "KEY_FUNCTION": "tenants.isolation.cache.make_platform_key",  # ours, or inside a scope the tenant's
         "LOCATION": CACHE_URL,
         "KEY_PREFIX": "tenure",
         "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
@@ -231,14 +233,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs ----------------------------------------------------------------------------------------------------------
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"botocore": {"level": "WARNING"}, "boto3": {"level": "WARNING"}},  # they tell where credentials are
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-}
+LOG_FORMAT = env.text("LOG_FORMAT", "line" if ENVIRONMENT == "development" else "json")
+LOGGING = logging_settings(format=LOG_FORMAT, level=env.text("LOG_LEVEL", "INFO"))
 
 # --- settings of the tenant application's own apps -----------------------------------------------------------------
 # A module of upper-case names, for example WAGTAIL_SITE_NAME. What is set above stays as it is.

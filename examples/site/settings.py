@@ -10,6 +10,8 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
+from tenants.isolation.logs import logging_settings
+
 FOLDER = Path(__file__).resolve().parent
 
 # --- what the environment says; docs/configuration.md explains each --------------------------------------------------
@@ -58,6 +60,18 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
+# --- cache: a tenant's part of one that all processes share, or of this process's own --------------------------------
+_cache_url = os.environ.get("CACHE_URL", "")
+CACHES = {
+    "default": {
+        "BACKEND": "tenants.isolation.cache.TenantCache"
+        if _cache_url
+        else "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": _cache_url,
+        "KEY_FUNCTION": "tenants.isolation.cache.make_key",
+    }
+}
+
 # --- pages ------------------------------------------------------------------------------------------------------------
 ROOT_URLCONF = "examples.site.urls"
 WSGI_APPLICATION = "examples.site.wsgi.application"
@@ -87,10 +101,5 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 # --- logs -------------------------------------------------------------------------------------------------------------
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
-}
+LOG_FORMAT = os.environ.get("LOG_FORMAT") or ("line" if ENVIRONMENT == "development" else "json")
+LOGGING = logging_settings(format=LOG_FORMAT, level=os.environ.get("LOG_LEVEL", "INFO"))

@@ -268,11 +268,12 @@ def test_nothing_follows_a_message_that_was_refused(acme: TenantContext) -> None
 @pytest.mark.usefixtures("worker")
 def test_an_expired_message_gets_nothing_of_the_platforms_signed() -> None:
     """It is dealt with by the worker's main process, which has looked at no signature."""
-    heard = str(uuid4())
-    body = dict(shop.join.s().set(link_error=[shop.is_nobodys.s().set(task_id=heard)], task_id=str(uuid4())))
-    message = signed(None, chord=body, group_id=str(uuid4()), expires=datetime.now(UTC) - timedelta(seconds=1))
-    body["chord_size"] = 1
+    heard, joined, parts = str(uuid4()), str(uuid4()), str(uuid4())
+    body = dict(shop.join.s().set(task_id=joined, link_error=[dict(shop.hear.s().set(task_id=heard))]))
+    shop.app.backend.set_chord_size(parts, 1)
+    message = signed(None, chord=body, group_id=parts, expires=datetime.now(UTC) - timedelta(seconds=1))
     assert refusal(post(message)) == "TaskRevokedError"
+    assert refusal(shop.app.AsyncResult(joined)) == "NoTenant"  # so the follow-up was about to be sent
     assert outcome(shop.is_nobodys.delay())
     assert shop.app.AsyncResult(heard).state == "PENDING"
 
