@@ -8,6 +8,7 @@ from controlplane.keys import make_key
 from controlplane.models import Scope
 from controlplane.stack.embedded import Stack
 from examples.projects.models import Document, Member, Project, Tag
+from provisioning import lifecycle
 from tenants.context import TenantContext, tenant_scope
 from tenants.states import Tier
 from tests import databases, fleet
@@ -31,6 +32,7 @@ def make(stack: Stack) -> Pair:
     globex = fleet.onboarded("globex", Tier.DATABASE).context()
     scopes = [Scope.TENANTS_CREDENTIALS, Scope.TENANTS_KEYS]
     key = make_key(principal="site", name="application", scopes=scopes, actor=fleet.BILLING, writes_per_minute=100_000)
+    lifecycle.rotate_token_key(actor=fleet.BILLING)  # one for all tests: an application asks for new ones once a minute
     databases.save_as(stack, TEMPLATE)
     return Pair(acme, globex, key.token)
 

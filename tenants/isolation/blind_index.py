@@ -27,7 +27,8 @@ class BlindIndexField(WrittenWithItsRow):
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
         name, path, args, options = super().deconstruct()
-        return name, path, args, {**options, "of": self.of, "db_index": self.db_index, "null": self.null}
+        indexed: bool = self.db_index  # type: ignore[attr-defined]  # not in the stubs
+        return name, path, args, {**options, "of": self.of, "db_index": indexed, "null": self.null}
 
     def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:  # noqa: FBT001, FBT002
         super().contribute_to_class(cls, name, private_only)
@@ -69,5 +70,5 @@ class BlindIndexField(WrittenWithItsRow):
 
     def _index(self, value: Any) -> bytes:
         source = self.source
-        table, column = source.bound_as or (source.model._meta.db_table, source.column)  # noqa: SLF001
+        table, column = source.bound_as or (source.model._meta.db_table, str(source.column))  # noqa: SLF001
         return envelope.blind_index(source.dumps(value).encode(), table, column)

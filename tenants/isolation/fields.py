@@ -148,10 +148,10 @@ class EncryptedField(WrittenWithItsRow):
     @property
     def key(self) -> Field:
         """The primary key of the table that holds the column."""
-        return cast(Field, self.model._meta.pk)  # noqa: SLF001
+        return self.model._meta.pk  # noqa: SLF001
 
     def cell(self, row: UUID) -> Cell:
-        table, column = self.bound_as or (self.model._meta.db_table, self.column)  # noqa: SLF001
+        table, column = self.bound_as or (self.model._meta.db_table, str(self.column))  # noqa: SLF001
         return Cell(table, column, row)
 
     def row_of(self, instance: models.Model) -> UUID:
@@ -198,7 +198,8 @@ class EncryptedField(WrittenWithItsRow):
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         found = [*super().check(**kwargs), *self._check_key()]
-        if self.primary_key or self.unique or self.db_index or self.name in _indexed(self.model):
+        indexed = self.db_index or self.name in _indexed(self.model)  # type: ignore[attr-defined]  # not in the stubs
+        if self.primary_key or self.unique or indexed:
             hint = "Take it out; for equality and uniqueness use a BlindIndexField(of=…) in its place."
             found.append(error(self, "An encrypted field is in an index or constraint: no two values are equal.", hint))
         if self.has_db_default():
@@ -208,7 +209,7 @@ class EncryptedField(WrittenWithItsRow):
     def _check_key(self) -> list[checks.CheckMessage]:
         key = self.key
         while key.remote_field is not None:  # a child's key is its parent's
-            key = cast(Field, cast("models.ForeignKey[Any, Any]", key).target_field)
+            key = cast("models.ForeignKey[Any, Any]", key).target_field
         if isinstance(key, models.UUIDField) and key.has_default() and not key.has_db_default():
             return []
         return [

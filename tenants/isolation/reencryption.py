@@ -88,6 +88,6 @@ def _names(field: EncryptedField) -> dict[str, sql.Identifier]:
     model: type[Model] = field.model
     return {
         "table": sql.Identifier(model._meta.db_table),  # noqa: SLF001
-        "column": sql.Identifier(field.column),
-        "key": sql.Identifier(field.key.column),
+        "column": sql.Identifier(str(field.column)),
+        "key": sql.Identifier(str(field.key.column)),
     }

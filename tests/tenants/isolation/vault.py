@@ -29,6 +29,8 @@ class Entry(models.Model):
     facts = EncryptedJSONField(null=True, blank=True)
     note_index = BlindIndexField(of="note")
 
+    objects: ClassVar[models.Manager["Entry"]] = models.Manager()
+
     class Meta:
         app_label = "projects"
         db_table = "vault_entry"
@@ -56,4 +58,4 @@ def _run(stack: Stack, context: TenantContext, *statements: str) -> None:
     names = {"schema": sql.Identifier(context.schema), "role": sql.Identifier(context.key)}
     with psycopg.connect(stack.superuser_url, dbname=context.database) as connection:
         for statement in statements:
-            connection.execute(sql.SQL(statement).format(**names))  # type: ignore[arg-type]  # from the lists above
+            connection.execute(sql.SQL(statement).format(**names))
