@@ -5,7 +5,7 @@ relation AS MATERIALIZED (
 line (kind, name, shape) AS (
     SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
                WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'composite type' END,
-           relname,
+           relname::text,  -- else all names were cut to 63 bytes, table and column together
            concat_ws(' ',
                CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid, true) END,
                CASE WHEN relkind = 'p' THEN pg_get_partkeydef(oid) END,

@@ -13,7 +13,7 @@ from postgast import pg_query_pb2 as tree
 
 from provisioning.databases.ddl import OWNER
 from provisioning.databases.pooling.boundary import SHARED_TABLES
-from provisioning.databases.pooling.constraints import in_naming_order, pooled, refuse_own, taken_out
+from provisioning.databases.pooling.constraints import in_naming_order, merged, pooled, refuse_own, taken_out
 from provisioning.databases.pooling.names import Names
 from provisioning.databases.pooling.syntax import Node, Statement, definition, literal, quoted, written
 
@@ -89,7 +89,7 @@ def _altered_table(statement: Statement, commands: list[Node], taken: Names) -> 
     for command in commands:
         if command.subtype == tree.AT_DropConstraint:  # what is dropped goes first, wherever it stands
             taken.free(command.name)
-    made = [each for command in commands for each in _pooled(statement, command, taken)]
+    made = [_tenant_first(statement, each, taken) for command in commands for each in _keys_apart(statement, command)]
     apart = [] if taken.empty else [each for each in made if _asks_other_rows(each)]
     if not apart:
         yield statement.text if made == commands else _with(statement, made)
@@ -100,30 +100,31 @@ def _altered_table(statement: Statement, commands: list[Node], taken: Names) -> 
         yield from _past_row_security(statement, command)
 
 
-def _pooled(statement: Statement, command: Node, taken: Names) -> list[Node]:
-    """What one command becomes: itself, or a column and then its keys."""
-    table = statement.node.relation.relname
-    match command.subtype:
-        case tree.AT_AddColumn:
-            column, keys = _column_and_keys(statement, command)
-            return [column, *(_added(pooled(statement, table, key, taken)) for key in keys)]
-        case tree.AT_AddConstraint:
-            return [_added(pooled(statement, table, definition(command).constraint, taken), like=command)]
-        case known if known in _AS_THEY_STAND:
-            refuse_own(statement, (command.name,))
-            return [command]
-        case _:
-            raise _refusal(statement, command)
-
-
-def _column_and_keys(statement: Statement, command: Node) -> tuple[Node, list[Node]]:
+def _keys_apart(statement: Statement, command: Node) -> list[Node]:
+    """A column and then its keys; any other command as it is."""
+    if command.subtype != tree.AT_AddColumn:
+        return [command]
     column = tree.AlterTableCmd()
     column.CopyFrom(command)
     refuse_own(statement, (definition(column).column_def.colname,))
-    keys = in_naming_order(taken_out(definition(column).column_def))
+    keys = merged(in_naming_order(taken_out(definition(column).column_def)))
     if keys:
         column.missing_ok = False  # if the column is there, these are not its keys
-    return column, keys
+    return [column, *map(_added, keys)]
+
+
+def _tenant_first(statement: Statement, command: Node, taken: Names) -> Node:
+    match command.subtype:
+        case tree.AT_AddColumn:
+            return command
+        case tree.AT_AddConstraint:
+            constraint = pooled(statement, statement.node.relation.relname, definition(command).constraint, taken)
+            return _added(constraint, like=command)
+        case known if known in _AS_THEY_STAND:
+            refuse_own(statement, (command.name,))
+            return command
+        case _:
+            raise _refusal(statement, command)
 
 
 def _with(statement: Statement, commands: list[Node]) -> str:

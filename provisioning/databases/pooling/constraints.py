@@ -1,6 +1,6 @@
 """Keys, unique and exclusion constraints and foreign keys, each gaining the tenant in front."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from postgast import parse
 from postgast import pg_query_pb2 as tree
@@ -72,6 +72,29 @@ def in_naming_order(constraints: Iterable[Node]) -> list[Node]:
     """As PostgreSQL names them: the primary key, other indexes, foreign keys."""
     order = {tree.CONSTR_PRIMARY: 0, tree.CONSTR_UNIQUE: 1, tree.CONSTR_EXCLUSION: 1, tree.CONSTR_FOREIGN: 2}
     return sorted(constraints, key=lambda each: order.get(each.contype, 3))
+
+
+def merged(constraints: Iterable[Node]) -> list[Node]:
+    """Without those that repeat an earlier one; as PostgreSQL merges them, a name goes to the one that stays."""
+    kept: list[Node] = []
+    for each in constraints:
+        first = next((other for other in kept if _repeats(each, other)), None)
+        if first is None:
+            kept.append(each)
+        elif not first.conname:
+            first.conname = each.conname
+    return kept
+
+
+def _repeats(one: Node, other: Node) -> bool:
+    """Of two keys, where the other may be the primary one."""
+    keys = (tree.CONSTR_PRIMARY, tree.CONSTR_UNIQUE)
+    return one.contype == tree.CONSTR_UNIQUE and other.contype in keys and _compared(one) == _compared(other)
+
+
+def _compared(key: Node) -> tuple[object, ...]:
+    flags = key.nulls_not_distinct, key.deferrable, key.initdeferred, key.indexname
+    return names(key.keys), names(key.including), flags
 
 
 def refuse_own(statement: Statement, columns: Iterable[str]) -> None:
@@ -162,8 +185,3 @@ def _lead_reference(statement: Statement, table: str, made: Node, taken: Names) 
     made.fk_attrs.insert(0, name(TENANT_ID))
     if made.pk_attrs:  # without a list the primary key is meant, which has the tenant in front
         made.pk_attrs.insert(0, name(TENANT_ID))
-
-
-def constraints_of(elements: Iterable[Node]) -> Iterator[Node]:
-    """The table constraints among the elements of CREATE TABLE."""
-    return (each.constraint for each in elements if each.HasField("constraint"))

@@ -6,7 +6,7 @@ from postgast import parse
 from postgast import pg_query_pb2 as tree
 
 from provisioning.databases.pooling.boundary import COLUMN, SHARED_TABLES, TENANT_ID, closed
-from provisioning.databases.pooling.constraints import in_naming_order, pooled, refuse_own, taken_out
+from provisioning.databases.pooling.constraints import in_naming_order, merged, pooled, refuse_own, taken_out
 from provisioning.databases.pooling.names import Names
 from provisioning.databases.pooling.syntax import Node, Statement, quoted, written
 
@@ -36,7 +36,7 @@ def created(statement: Statement, taken: Names) -> Iterator[str]:
     del made.table_elts[:]
     made.table_elts.extend((*columns, tree.Node(column_def=_tenant_column())))
     made.table_elts.extend(
-        tree.Node(constraint=pooled(statement, table, each, taken)) for each in in_naming_order(constraints)
+        tree.Node(constraint=pooled(statement, table, each, taken)) for each in merged(in_naming_order(constraints))
     )
     yield written(statement, made)
     yield from closed(quoted(made.relation))

@@ -31,6 +31,12 @@ class Sides:
         self.run_pooled(compiled)
         return compiled
 
+    def remove(self) -> None:
+        """So that many of them do not fill the catalog."""
+        for schema in (self.plain, self.pool):
+            self._run(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        self._run(sql.SQL("DROP ROLE {}").format(sql.Identifier(self.app)))
+
     def run_plain(self, text: str) -> None:
         self._as_owner(self.plain, text)
 
@@ -50,10 +56,6 @@ class Sides:
     def faults(self) -> list[str]:
         return [fault.code.removeprefix("POOL_") for fault in pooling.faults(self.connection, self.pool)]
 
-    def insert(self, tenant: str, statement: str) -> None:
-        """As the owner, in the pool, for one tenant."""
-        self.ask(tenant, statement)
-
     def ask(self, tenant: str, statement: str) -> list[tuple[Any, ...]]:
         """Rows, as the owner in the pool, which its policies hold."""
         with self.connection.transaction():
@@ -61,6 +63,11 @@ class Sides:
             self.connection.execute("SELECT set_config('tenure.seal', %s, true)", (tenant,))
             cursor = self.connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def owners(self) -> set[str]:
+        """Of the pool's relations."""
+        query = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
+        return {str(name) for (name,) in self.connection.execute(query, (self.pool,)).fetchall()}
 
     def _as_owner(self, schema: str, text: str) -> None:
         self._run(sql.SQL("SET ROLE tenure_owner; SET search_path = {}").format(sql.Identifier(schema)))
