@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from controlplane.stack.embedded import Stack
-from tests import databases, fleet
+from tests import databases, fleet, pool_by_hand
 from tests import live as processes
 from tests import pair as side_by_side
 
@@ -69,6 +69,23 @@ def changing_pair(stack: Stack, both: side_by_side.Pair, django_db_blocker: Any)
             yield both
         finally:
             databases.load(stack, side_by_side.TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def made_by_hand(stack: Stack, django_db_blocker: Any) -> Iterator[pool_by_hand.PoolByHand]:
+    """A small pool without a control plane; ask for `by_hand` instead."""
+    with django_db_blocker.unblock():
+        made = pool_by_hand.make(stack)
+        yield made
+        pool_by_hand.remove(made, stack)
+
+
+@pytest.fixture
+def by_hand(made_by_hand: pool_by_hand.PoolByHand, django_db_blocker: Any) -> Iterator[pool_by_hand.PoolByHand]:
+    """The same without rows, as the source of this process's credentials."""
+    with django_db_blocker.unblock(), pool_by_hand.served(made_by_hand):
+        yield made_by_hand
+        pool_by_hand.wiped(made_by_hand)
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,10 @@ CREATE OR REPLACE FUNCTION tenure_guard.enter(
     purpose text, tenant uuid, incarnation uuid, expires bigint, key_version text, mac bytea)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    i bytea; o bytea; t bytea; now_s numeric := extract(epoch FROM clock_timestamp());
+    i bytea; o bytea; t bytea; is_open boolean; seal text; now_s numeric := extract(epoch FROM clock_timestamp());
 BEGIN
-    SELECT ipad, opad INTO i, o FROM tenure_guard.context_key WHERE version = key_version;
+    SELECT k.ipad, k.opad, p.open INTO i, o, is_open FROM tenure_guard.context_key k LEFT JOIN tenure_guard.placement p
+        ON p.tenant = enter.tenant AND p.incarnation = enter.incarnation WHERE k.version = key_version;
     t := sha256(o || sha256(i || 'K'::bytea || uuid_send(tenant) || uuid_send(incarnation)));
     IF (sha256(sha256(t || sha256(t || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac))
         IS NOT TRUE THEN PERFORM tenure_guard.refuse('forged ticket'); END IF;
@@ -34,10 +35,9 @@ BEGIN
     -- A tenant's own login role is a boundary of its own: with it nobody enters as another, whatever they can sign.
     IF left(session_user, 2) = 't_' AND session_user <> 't_' || encode(uuid_send(tenant), 'hex')
         THEN PERFORM tenure_guard.refuse('role of another tenant'); END IF;
-    PERFORM FROM tenure_guard.placement p WHERE p.tenant = enter.tenant AND p.incarnation = enter.incarnation
-        AND CASE purpose WHEN 'use' THEN p.open WHEN 'erase' THEN NOT p.open END;
-    IF NOT FOUND THEN PERFORM tenure_guard.refuse('tenant is not open here'); END IF;
-    PERFORM set_config('tenure.seal', tenant || '.' || encode(sha256(o || sha256(i || 'S'::bytea
+    IF (CASE purpose WHEN 'use' THEN is_open WHEN 'erase' THEN NOT is_open END) IS NOT TRUE
+        THEN PERFORM tenure_guard.refuse('tenant is not open here'); END IF;
+    seal := set_config('tenure.seal', tenant || '.' || encode(sha256(o || sha256(i || 'S'::bytea
         || convert_to(tenant || left(purpose, 1), 'UTF8') || int4send(pg_backend_pid())
         || timestamptz_send(transaction_timestamp()))), 'hex') || '.' || left(purpose, 1) || key_version, true);
 END $$;

@@ -55,7 +55,11 @@ class Cursor(base.Cursor):
             yield copy
 
     def _maybe_prepare_gen(
-        self, pgq: PostgresQuery, *, prepare: bool | None = None, binary: bool | None = None
+        self,
+        pgq: PostgresQuery,
+        *,
+        prepare: bool | None = None,  # noqa: ARG002
+        binary: bool | None = None,
     ) -> PQGen[None]:
         """The part of psycopg's `execute` that talks to the server. Nothing is ever prepared here."""
         wrapper, statement = self._wrapper, pgq.query

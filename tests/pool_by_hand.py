@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -164,6 +164,13 @@ def _login_role(name: str, made: PoolByHand) -> sql.Composed:
     ).format(sql.Identifier(name), sql.Literal(made.password), sql.Identifier(made.group))
 
 
+def remove(made: PoolByHand, stack: Stack) -> None:
+    with psycopg.connect(stack.superuser_url, autocommit=True) as superuser:
+        superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(DATABASE)))
+        for role in (made.role, made.acme.key, made.group):
+            superuser.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
 @contextmanager
 def served(made: PoolByHand) -> Iterator[PoolByHand]:
     """The source of credentials in this process, inside; afterwards no connection of it is left."""
@@ -183,6 +190,3 @@ def wiped(made: PoolByHand) -> None:
         run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.OWNER)))
         tables = run(connection, "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = %s", SCHEMA)
         run(connection, sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(sql.Identifier(*each) for each in tables)))
-
-
-__all__ = ["DATABASE", "SCHEMA", "PoolByHand", "make", "replace", "served", "tenant", "wiped"]
