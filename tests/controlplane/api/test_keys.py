@@ -88,6 +88,8 @@ NEEDS = [
     ("patch", "tenants/ten_x", Scope.TENANTS_WRITE),
     ("post", "tenants/ten_x/retry", Scope.TENANTS_WRITE),
     ("post", "tenants/ten_x/credentials", Scope.TENANTS_CREDENTIALS),
+    ("post", "tenants/ten_x/data-keys", Scope.TENANTS_KEYS),
+    ("post", "tenants/ten_x/tokens", Scope.TENANTS_TOKENS),
     ("post", "tenants/ten_x/rotate-credentials", Scope.TENANTS_WRITE),
     ("post", "operations/op_x/cancel", Scope.OPERATIONS_WRITE),
 ]
