@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import UUID
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -26,19 +27,23 @@ from django.core.files.base import File
 from django.core.files.storage import Storage
 from django.utils import timezone
 from django.utils.deconstruct import deconstructible
+from django.utils.module_loading import import_string
 
-from tenants.context import current
-from tenants.errors import TenureError
+from tenants.context import TenantContext, current
+from tenants.errors import NoTenant, TenureError
 from tenants.isolation import credentials
 from tenants.isolation.credentials import StorageCredentials
+from tenants.isolation.file_names import is_safe
+from tenants.isolation.refusals import Layer, refused
+from tenants.placement import bucket_name, pool_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LINK_LIFE = timedelta(minutes=15)
+LINK_LIFE, SHORTEST_LINK = timedelta(minutes=15), timedelta(seconds=1)
 MOST_CLIENTS = 32  # making one takes some 10 ms and 1 MB
-MOST_NAME_BYTES = 900  # Amazon S3 keys end at 1,024 bytes, prefix included
 IN_MEMORY_BYTES = 1024 * 1024
+DEFAULT_BACKEND = "django.core.files.storage.FileSystemStorage"
 IN_THIS_THREAD = TransferConfig(use_threads=False)  # else boto3 makes a pool of ten threads for every file
 
 
@@ -65,12 +70,14 @@ class TenantStorage(Storage):
         session, client = _opened()
         key = _key(session, name or "")
         life = min(LINK_LIFE, session.expires_at - timezone.now())
+        if life < SHORTEST_LINK:
+            raise StorageRefused("The storage session has ended, and a link cannot outlive it.", code="ExpiredToken")
         attachment = f"attachment; filename*=UTF-8''{quote(key.rsplit('/', 1)[-1], safe='')}"
         return client.generate_presigned_url(
             "get_object",
             # Never shown inside the page: an uploaded HTML file would run as the store's origin.
             Params={"Bucket": session.bucket, "Key": key, "ResponseContentDisposition": attachment},
-            ExpiresIn=max(1, int(life.total_seconds())),
+            ExpiresIn=int(life.total_seconds()),
         )
 
     def exists(self, name: str) -> bool:
@@ -137,22 +144,35 @@ class TenantStorage(Storage):
 
     def _head(self, name: str) -> dict[str, Any] | None:
         session, client = _opened()
+        key = _key(session, name)
         try:
             with _errors(name):
-                return dict(client.head_object(Bucket=session.bucket, Key=_key(session, name)))
+                return dict(client.head_object(Bucket=session.bucket, Key=key))
         except FileNotFoundError:
             return None
+        except StorageRefused:
+            # Who may list below a prefix only is told "forbidden" of what is not there (Amazon S3, "HeadObject").
+            if not session.prefix or self._is_listed(client, session.bucket, key):
+                raise
+            return None
+
+    @staticmethod
+    def _is_listed(client: S3Client, bucket: str, key: str) -> bool:
+        with _errors(key):
+            page = client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)  # a key comes before longer ones
+        return any(each["Key"] == key for each in page.get("Contents", ()))
 
 
 class _Clients:
-    """One S3 client per set of credentials; the one used longest ago is given up first."""
+    """One S3 client per life of a tenant and session; the one used longest ago is given up first."""
 
     def __init__(self) -> None:
-        self.known: OrderedDict[tuple[str, str], S3Client] = OrderedDict()
+        self.known: OrderedDict[tuple[UUID, UUID, StorageCredentials], S3Client] = OrderedDict()
         self.lock = Lock()
 
-    def of(self, session: StorageCredentials) -> S3Client:
-        name = (session.access_key_id, session.session_token)  # two sessions may share an id, never a token
+    def of(self, scope: TenantContext, session: StorageCredentials) -> S3Client:
+        # The whole session is compared, token and all, and whose it is: what is found can be no neighbour's.
+        name = (scope.tenant_id, scope.incarnation, session)
         with self.lock:  # making a client is not thread-safe, using one is (boto3, "Multithreading")
             if name not in self.known:
                 self.known[name] = _client(session)
@@ -166,8 +186,37 @@ _clients = _Clients()
 
 
 def _opened() -> tuple[StorageCredentials, S3Client]:
-    session = credentials.of(current()).storage
-    return session, _clients.of(session)
+    """The session and client of the open scope. The session is renewed some minutes before it ends."""
+    try:
+        scope = current()
+    except NoTenant:
+        refused(Layer.STORAGE, "no scope")
+        raise
+    session = credentials.of(scope).storage
+    if (session.bucket, session.prefix) != own_place(scope):
+        refused(Layer.STORAGE, "a session for another place")
+        raise StorageRefused(f"The storage session for {scope.slug} is for another place than its own.")
+    return session, _clients.of(scope, session)
+
+
+def own_place(scope: TenantContext) -> tuple[str, str]:
+    """Bucket and prefix by tier: in a pool a prefix of the pool's bucket, elsewhere a bucket without any."""
+    if scope.pool_id is not None:
+        return pool_bucket(scope.pool_id), f"{scope.key}/"
+    return bucket_name(scope.tenant_id), ""
+
+
+def foreign_storages(storages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """For a system check: the aliases of settings.STORAGES for files, whose files would belong to no tenant."""
+    return [
+        alias
+        for alias, entry in storages.items()
+        if alias != "staticfiles" and not _is_ours(import_string(entry.get("BACKEND", DEFAULT_BACKEND)))
+    ]
+
+
+def _is_ours(backend: object) -> bool:
+    return isinstance(backend, type) and issubclass(backend, TenantStorage)
 
 
 def _client(session: StorageCredentials) -> S3Client:
@@ -191,8 +240,8 @@ def _client(session: StorageCredentials) -> S3Client:
 
 def _key(session: StorageCredentials, name: str) -> str:
     """The object's key. SuspiciousFileOperation for a name that could leave the prefix, here or in a proxy."""
-    odd = any(part in {"", ".", ".."} for part in name.split("/"))
-    if odd or not name.isprintable() or "\\" in name or len(name.encode()) > MOST_NAME_BYTES:
+    if not is_safe(name):
+        refused(Layer.STORAGE, "name leads out")
         raise SuspiciousFileOperation(f"{name[:100]!r} is not a name for a tenant's file.")
     return f"{session.prefix}{name}"
 

@@ -1,9 +1,14 @@
 import io
+import posixpath
+import unicodedata
 import urllib.error
 import urllib.request
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import timedelta
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -15,11 +20,16 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioning.models import Claim
+from provisioning.providers import Bucket, vend
+from provisioning.providers.s3 import s3_client
 from tenants.context import TenantContext, tenant_scope
 from tenants.errors import NoTenant
 from tenants.isolation import credentials
 from tenants.isolation.credentials import Credentials, StorageCredentials
-from tenants.isolation.storage import StorageRefused, TenantStorage, _key
+from tenants.isolation.storage import StorageRefused, TenantStorage, _clients, _key, _opened, foreign_storages
+from tenants.placement import pool_bucket
+from tenants.states import Tier
 from tests.pair import Pair
 
 
@@ -94,7 +104,24 @@ def test_without_a_scope_there_is_no_storage(pair: Pair) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "../globex/plan.txt", "a/../../b", "a//b", "./a", "a/", "", "a\\b", "a\x00b", "a\nb", "x" * 901],
+    [
+        *(
+            "/etc/passwd",
+            "../globex/plan.txt",
+            "a/../../b",
+            "a//b",
+            "./a",
+            "a/",
+            "",
+            "a\\b",
+            "a\x00b",
+            "a\nb",
+            "x" * 901,
+        ),
+        *("..", "a/..", "...", ".. /b", "a/ /b", "\ud800", "a/%2e%2e/b", "%2E./b", "%252e%252e/b", "a%2fb", "a%5cb"),
+        *("a%00b", "a%2525252fb", "\uff0e\uff0e/b", "\u2024\u2024/b", "a\uff0fb", "a\u2215b", "a\u2044..\u2044b"),
+        *("a\uff3cb", "\u202ea", "a\u200bb", "\u2025/b", "%ef%bc%8e%ef%bc%8e/b", "\uff052e\uff052e/b"),
+    ],
 )
 def test_a_name_that_could_leave_the_tenants_files_is_refused(pair: Pair, storage: Storage, name: str) -> None:
     with tenant_scope(pair.acme):
@@ -115,22 +142,33 @@ SESSION = StorageCredentials(
 )
 
 
-@given(st.text(max_size=40))
+@pytest.mark.parametrize(
+    "name", ["plan.txt", "a/b/c.txt", "100%.txt", "a b.txt", "a%20b.txt", "été/ünï.pdf", "..a", "a..b", "東京/計画.txt"]
+)
+def test_a_usual_name_is_as_good_as_any(name: str) -> None:
+    assert _key(SESSION, name) == SESSION.prefix + name
+
+
+@given(st.text(max_size=40) | st.text(alphabet="./%25eEfF\\a\uff0e\uff0f\u2024\u2215", max_size=12))
 def test_no_name_leads_out_of_the_prefix(name: str) -> None:
     try:
         key = _key(SESSION, name)
     except SuspiciousFileOperation:
         return
     assert key == SESSION.prefix + name
-    assert not {"", ".", ".."} & set(key.split("/"))
+    for read in (key, unquote(key), unquote(unquote(key)), unicodedata.normalize("NFKC", unquote(key))):
+        assert not {"", ".", ".."} & set(read.split("/"))
+        assert posixpath.normpath(read).startswith(SESSION.prefix)
 
 
 def test_a_link_downloads_the_file_and_lives_for_minutes(pair: Pair, storage: Storage) -> None:
     with tenant_scope(pair.acme):
         storage.save("plän.html", ContentFile(b"<script>"))
         link = storage.url("plän.html")
-    life = int(parse_qs(urlsplit(link).query)["X-Amz-Expires"][0])
-    assert 0 < life <= 15 * 60
+    asked = parse_qs(urlsplit(link).query)
+    assert 0 < int(asked["X-Amz-Expires"][0]) <= 15 * 60
+    assert asked["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert asked["X-Amz-Security-Token"]  # of a session, so it ends with that
     with fetch(link) as reply:
         assert reply.read() == b"<script>"
         assert reply.headers["Content-Disposition"] == "attachment; filename*=UTF-8''pl%C3%A4n.html"
@@ -190,3 +228,149 @@ def test_a_session_that_does_not_fit_its_bucket_is_refused_loudly(pair: Pair, st
             storage.exists("plan.txt")
     finally:
         credentials.register(former)
+
+
+class Answers:
+    """A control plane that answers what the test says, for each tenant."""
+
+    def __init__(self, *answers: tuple[TenantContext, Credentials]) -> None:
+        self.answers = {context.incarnation: given for context, given in answers}
+        self.asked = 0
+
+    def credentials(self, context: TenantContext) -> Credentials:
+        self.asked += 1
+        return self.answers[context.incarnation]
+
+
+@contextmanager
+def source(answers: Answers) -> Iterator[None]:
+    former = credentials._kept.source
+    credentials.register(answers)
+    try:
+        yield
+    finally:
+        credentials.register(former)
+
+
+@pytest.mark.parametrize(("left", "most"), [(timedelta(hours=1), 900), (timedelta(minutes=7), 420)])
+def test_a_link_lives_no_longer_than_its_session(pair: Pair, left: timedelta, most: int) -> None:
+    known = credentials.of(pair.acme)
+    ending = replace(known, storage=replace(known.storage, expires_at=timezone.now() + left))
+    with source(Answers((pair.acme, ending))), tenant_scope(pair.acme):
+        life = int(parse_qs(urlsplit(TenantStorage().url("plan.txt")).query)["X-Amz-Expires"][0])
+    assert most - 60 < life <= most
+
+
+def test_an_ended_session_makes_no_link(pair: Pair) -> None:
+    known = credentials.of(pair.acme)
+    ended = replace(known, storage=replace(known.storage, expires_at=timezone.now()))
+    with source(Answers((pair.acme, ended))), tenant_scope(pair.acme), pytest.raises(StorageRefused, match="ended"):
+        TenantStorage().url("plan.txt")
+
+
+def test_a_session_is_renewed_before_it_ends_and_its_client_with_it(pair: Pair) -> None:
+    known = credentials.of(pair.acme)
+    soon = replace(known, storage=replace(known.storage, expires_at=timezone.now() + timedelta(minutes=4)))
+    answers = Answers((pair.acme, soon))
+    with source(answers), tenant_scope(pair.acme):
+        _opened()
+        _session, before = _opened()
+        assert answers.asked == 2
+        answers.answers[pair.acme.incarnation] = replace(known, storage=replace(known.storage, session_token="another"))
+        session, after = _opened()
+    assert session.session_token == "another"
+    assert after is not before
+
+
+def test_a_client_is_never_shared_by_two_tenants_nor_by_two_lives(pair: Pair) -> None:
+    """Even where a control plane gone wrong gives both the very same session."""
+    reborn = replace(pair.acme, incarnation=uuid4())
+    given = credentials.of(pair.acme).storage
+    clients = [_clients.of(context, given) for context in (pair.acme, pair.globex, reborn, pair.acme)]
+    assert len(set(map(id, clients))) == 3
+    assert clients[0] is clients[3]
+
+
+class TestInAPool:
+    """Two tenants with a prefix each in one bucket, and the sessions that Tenure vends for them."""
+
+    @pytest.fixture
+    def pooled(self, pair: Pair) -> Iterator[Pair]:
+        pool, claim = uuid4(), Claim(run_id=uuid4(), fence=1, token="7" * 64)
+        acme, globex = (
+            replace(each, tenant_id=uuid4(), incarnation=uuid4(), tier=Tier.POOL, pool_id=pool)
+            for each in (pair.acme, pair.globex)
+        )
+        Bucket().provision(acme, Bucket().plan(acme), claim=claim)
+        database = credentials.of(pair.acme).database
+        made = [
+            (
+                each,
+                Credentials(database=database, storage=StorageCredentials(**asdict(vend(each, Bucket().plan(each))))),
+            )
+            for each in (acme, globex)
+        ]
+        with source(Answers(*made)):
+            yield replace(pair, acme=acme, globex=globex)
+        for each in (acme, globex):
+            Bucket().deprovision(each, Bucket().plan(each), claim=claim)
+        s3_client().delete_bucket(Bucket=pool_bucket(pool))
+
+    def test_each_has_its_own_files_under_the_same_names(self, pooled: Pair) -> None:
+        storage = TenantStorage()
+        for context in (pooled.acme, pooled.globex):
+            with tenant_scope(context):
+                assert not storage.exists("a/plan.txt")
+                assert storage.save("a/plan.txt", ContentFile(context.slug.encode())) == "a/plan.txt"
+                assert (storage.exists("a/plan.txt"), storage.exists("a/plan")) == (True, False)
+        for context in (pooled.acme, pooled.globex):
+            with tenant_scope(context):
+                assert read(storage, "a/plan.txt") == context.slug.encode()
+                assert (storage.listdir(""), storage.listdir("a")) == ((["a"], []), ([], ["plan.txt"]))
+                with fetch(storage.url("a/plan.txt")) as reply:
+                    assert reply.read() == context.slug.encode()
+                with pytest.raises(FileNotFoundError):
+                    storage.size("b.txt")
+        with tenant_scope(pooled.acme):
+            storage.delete("a/plan.txt")
+            assert not storage.exists("a/plan.txt")
+        with tenant_scope(pooled.globex):
+            assert read(storage, "a/plan.txt") == b"globex"
+
+    def test_the_session_reaches_nothing_beside_its_prefix(self, pooled: Pair) -> None:
+        with tenant_scope(pooled.globex):
+            TenantStorage().save("plan.txt", ContentFile(b"globex's"))
+        with tenant_scope(pooled.acme):
+            session, client = _opened()
+        bucket, theirs = session.bucket, f"{pooled.globex.key}/plan.txt"
+        assert client.list_objects_v2(Bucket=bucket, Prefix=session.prefix)["KeyCount"] == 0
+        client.put_object(Bucket=bucket, Key=f"{session.prefix}mine.txt", Body=b"")
+        copied = {"Bucket": bucket, "Key": theirs}
+        for refused in (
+            lambda: client.get_object(Bucket=bucket, Key=theirs),
+            lambda: client.head_object(Bucket=bucket, Key=theirs),
+            lambda: client.put_object(Bucket=bucket, Key=theirs, Body=b""),
+            lambda: client.put_object(Bucket=bucket, Key=f"{session.prefix[:-1]}0/x", Body=b""),
+            lambda: client.delete_object(Bucket=bucket, Key=theirs),
+            lambda: client.copy_object(Bucket=bucket, Key=f"{session.prefix}stolen.txt", CopySource=copied),  # type: ignore[arg-type]
+            lambda: client.list_objects_v2(Bucket=bucket),
+            lambda: client.list_objects_v2(Bucket=bucket, Prefix="t_"),
+            lambda: client.list_objects_v2(Bucket=bucket, Prefix=f"{pooled.globex.key}/"),
+        ):
+            with pytest.raises(client.exceptions.ClientError, match=r"AccessDenied|403"):
+                refused()
+
+    def test_a_session_without_the_prefix_is_not_used(self, pooled: Pair) -> None:
+        given = credentials.of(pooled.acme)
+        for place in ({"prefix": ""}, {"prefix": f"{pooled.globex.key}/"}, {"bucket": "another"}):
+            wrong = replace(given, storage=replace(given.storage, **place))
+            expected = pytest.raises(StorageRefused, match="another place")
+            with source(Answers((pooled.acme, wrong))), tenant_scope(pooled.acme), expected:
+                TenantStorage().exists("plan.txt")
+
+
+def test_what_a_check_would_complain_of() -> None:
+    ours, static = {"BACKEND": "tenants.isolation.storage.TenantStorage"}, {"BACKEND": "x.Y"}
+    assert foreign_storages({"default": ours, "staticfiles": static}) == []
+    plain = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+    assert foreign_storages({"default": plain, "exports": {}, "staticfiles": static}) == ["default", "exports"]
