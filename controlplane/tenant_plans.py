@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from provisioning import lifecycle
+from provisioning.workflows.accepting import refuse_shared_role
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.plans import VerbPlan, estimate, shape_of
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
+from tenants.errors import StateConflict
 from tenants.findings import Finding, Severity
 from tenants.models import Tenant
 
@@ -41,6 +43,11 @@ def plan_rotate(tenant: Tenant) -> VerbPlan:
 def blockers(tenant: Tenant, verb: str) -> tuple[Finding, ...]:
     if verb in (allowed := lifecycle.actions_of_tenant(tenant)):
         return ()
+    try:
+        if verb == "rotate_credentials":
+            refuse_shared_role(tenant)
+    except StateConflict as error:
+        return (Finding(error.code, Severity.ERROR, tenant.slug, str(error), error.cure),)
     return (
         Finding(
             code="STATE_CONFLICT",

@@ -18,9 +18,11 @@ from provisioning.databases.blueprint import publish
 from provisioning.databases.clusters import (
     NoCapacity,
     NoRelease,
+    ReleaseCannotBePooled,
     change_cluster,
-    choose_cluster,
+    change_pool,
     current_release,
+    foresee,
     register_cluster,
     reserve,
 )
@@ -36,13 +38,16 @@ from provisioning.workflows.accepting import (
     as_uuid,
     checked_changes,
     exists,
+    foreseen,
     limit_of,
     lock_of,
     need,
     new_tenant,
+    refuse_shared_role,
     repeated,
     same_target,
     same_wish,
+    shares_its_role,
     start_onboarding,
 )
 from provisioning.workflows.data_keys import (
@@ -94,14 +99,13 @@ def plan_onboard(*, wish: TenantWish) -> VerbPlan:
     blockers: list[TenureError] = []
     try:
         asked = checked(wish)
-        cluster = choose_cluster(region=asked.region)
-        what = "schema" if asked.tier == "schema" else "database"
-        creates = [f"{what} t_<id> on {cluster.name}", f"role t_<id> on {cluster.name}", "bucket t-<id>", "data key"]
         if clash(wish) is not None:
             blockers.append(TenantExists())
-        if current_release() is None:
+        cluster, pool = foresee(region=asked.region, tier=asked.tier)
+        creates = [*foreseen(asked, cluster, pool), "data key"]
+        if pool is None and current_release() is None:
             blockers.append(NoRelease())
-    except (NoCapacity, UnsupportedTarget) as error:
+    except (NoCapacity, NoRelease, ReleaseCannotBePooled, UnsupportedTarget) as error:
         blockers.append(error)
     return VerbPlan(
         verb="tenant.onboard",
@@ -121,7 +125,8 @@ def onboard(*, wish: TenantWish, actor: Actor, key: str, request_id: str = "", p
     """Accept a tenant: its row, placement and run, in one transaction (the caller's, or an own one).
 
     The same (actor, key) returns the run that exists. `run.tenant` is the tenant.
-    Raises InvalidWish (with `errors`), UnsupportedTarget, TenantExists, NoCapacity, NoRelease, KeyReused, PlanChanged.
+    Raises InvalidWish (with `errors`), UnsupportedTarget, TenantExists, NoCapacity, NoRelease, ReleaseCannotBePooled,
+    KeyReused, PlanChanged.
     """
     if (known := repeated(actor, key)) is not None:
         return same_wish(known, wish)
@@ -199,13 +204,19 @@ def update_tenant(
         return tenant
 
 
-def actions_of_tenant(tenant: Tenant, *, busy: bool | None = None) -> list[str]:
-    """The verbs that its state allows now; none while an operation on it is unfinished (`busy`: None asks)."""
+def actions_of_tenant(tenant: Tenant, *, busy: bool | None = None, shares_role: bool | None = None) -> list[str]:
+    """The verbs that its state allows now; none while an operation on it is unfinished (`busy`: None asks).
+
+    Who logs in as the role of its pool (`shares_role`: None asks) has no password of its own to rotate.
+    """
     if busy is None:
         busy = Run.objects.filter(lock_key=lock_of(tenant), finished_at__isnull=True).exists()
     if busy:
         return []
-    return [verb for verb, states in VERBS.items() if tenant.state in states]
+    allowed = [verb for verb, states in VERBS.items() if tenant.state in states]
+    if "rotate_credentials" in allowed and (shares_its_role(tenant) if shares_role is None else shares_role):
+        allowed.remove("rotate_credentials")
+    return allowed
 
 
 def rotate_credentials(*, tenant: Tenant, reason: str, actor: Actor, key: str, request_id: str = "") -> Run:
@@ -216,6 +227,7 @@ def rotate_credentials(*, tenant: Tenant, reason: str, actor: Actor, key: str, r
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
         allow("rotate_credentials", tenant)
+        refuse_shared_role(tenant)
         return start(
             ROTATE_CREDENTIALS,
             input=RotateInput(tenant_id=tenant.pk),
@@ -276,11 +288,10 @@ def sweep() -> None:
 
 __all__ = [
     "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OperationInProgress", "PlanChanged", "ReasonMissing",
-    "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
-    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "current_release", "destroy_data_key",
-    "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard", "pause", "plan_onboard",
-    "publish", "published_keys", "register_cluster", "replace_token_keys", "resume", "retired_data_keys", "retry",
-    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_token_key", "skip", "sweep", "undo",
-    "update_tenant",
-    "verify_resources",
+    "ReleaseCannotBePooled", "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
+    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "change_pool", "current_release",
+    "destroy_data_key", "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard",
+    "pause", "plan_onboard", "publish", "published_keys", "register_cluster", "replace_token_keys", "resume",
+    "retired_data_keys", "retry", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_token_key",
+    "skip", "sweep", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.words import NOTHING
 from controlplane.templatetags.ops import badge, moment
+from provisioning.databases.releases import TEXTS
 from provisioning.models import RecordedMigration, Release
 from tenants.models import Tenant
 
@@ -34,7 +35,7 @@ class ReleaseAdmin(ReadOnlyAdmin):
         releases: QuerySet[Release] = super().get_queryset(request)
         on_it = Tenant.objects.filter(release=OuterRef("name")).order_by().values("release")
         recorded = RecordedMigration.objects.filter(release=OuterRef("pk")).order_by().values("release")
-        return releases.defer("script", "seed", "finish", "shape").annotate(
+        return releases.defer(*TEXTS).annotate(
             tenants_on_it=Subquery(on_it.annotate(n=Count("pk")).values("n")),
             recorded=Subquery(recorded.annotate(n=Count("pk")).values("n")),
         )

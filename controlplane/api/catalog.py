@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count, Model, Q, QuerySet
+from django.db.models import Count, Model, Prefetch, Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -19,8 +19,9 @@ from controlplane.api.fields import PublicId, id_schema
 from controlplane.api.ids import found
 from controlplane.api.pagination import ListQuery, page, page_of
 from controlplane.models import Scope
+from provisioning.databases.releases import TEXTS
 from provisioning.models import Release
-from tenants.models import Cluster, Plan
+from tenants.models import Cluster, Plan, Pool
 from tenants.states import Tier
 
 NAME = OpenApiParameter(
@@ -35,6 +36,9 @@ class PlanShape(serializers.ModelSerializer[Plan]):
     tier = serializers.ChoiceField(choices=Tier.choices, read_only=True, help_text="Where its tenants' rows live.")
     bucket_mode = serializers.ChoiceField(choices=Plan.BucketMode.choices, read_only=True)
     storage_quota_bytes = serializers.IntegerField(read_only=True)
+    own_role = serializers.BooleanField(
+        read_only=True, help_text="In a pool: each tenant has a database role of its own, beside the signed context."
+    )
 
     class Meta:
         model = Plan
@@ -44,9 +48,26 @@ class PlanShape(serializers.ModelSerializer[Plan]):
             "tier",
             "bucket_mode",
             "connection_limit",
+            "own_role",
             "storage_quota_bytes",
             "created_at",
         )
+        read_only_fields = fields
+
+
+class PoolShape(serializers.ModelSerializer[Pool]):
+    """Tables that tenants share, on one cluster."""
+
+    name = serializers.CharField(source="schema", read_only=True)
+    state = serializers.ChoiceField(
+        choices=Pool.State.choices, read_only=True, help_text="New tenants go to `open` ones only."
+    )
+    tenants = serializers.IntegerField(source="placed", read_only=True, help_text="How many it holds.")
+    release = serializers.CharField(read_only=True, help_text="What its tables, and so its tenants, are on.")
+
+    class Meta:
+        model = Pool
+        fields = ("name", "state", "capacity", "tenants", "release", "created_at")
         read_only_fields = fields
 
 
@@ -57,10 +78,11 @@ class ClusterShape(serializers.ModelSerializer[Cluster]):
         choices=Cluster.State.choices, read_only=True, help_text="New tenants go to `open` ones only."
     )
     tenants = serializers.IntegerField(read_only=True, help_text="How many it holds.")
+    pools = PoolShape(many=True, read_only=True, help_text="Made on demand; the oldest first.")
 
     class Meta:
         model = Cluster
-        fields = ("name", "region", "state", "capacity", "tenants", "max_running", "created_at")
+        fields = ("name", "region", "state", "capacity", "tenants", "max_running", "pools", "created_at")
         read_only_fields = fields
 
 
@@ -169,11 +191,13 @@ class Tiers(Endpoint):
 
 
 def _clusters() -> QuerySet[Cluster]:
-    return Cluster.objects.annotate(tenants=Count("placements", filter=Q(placements__active=True)))
+    pools = Pool.objects.order_by("created_at", "schema")
+    counted = Cluster.objects.annotate(tenants=Count("placements", filter=Q(placements__active=True)))
+    return counted.prefetch_related(Prefetch("pools", queryset=pools))
 
 
 def _releases() -> QuerySet[Release]:
-    return Release.objects.defer("script", "seed", "shape")  # megabytes that no answer shows
+    return Release.objects.defer(*TEXTS)  # megabytes that no answer shows
 
 
 def _each(shape: type[serializers.ModelSerializer[Any]]) -> Any:

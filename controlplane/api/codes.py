@@ -159,6 +159,12 @@ class Code(StrEnum):
         "The plan does not include this tier",
         "Choose a tier of the plan, or a plan with this tier; GET /plans lists them.",
     )
+    RELEASE_CANNOT_BE_POOLED = (
+        "RELEASE_CANNOT_BE_POOLED",
+        422,
+        "The tenant application cannot live in tables that tenants share",
+        "`detail` names the statement in the way and `hint` what to write instead; or choose a plan of another tier.",
+    )
     ETAG_REQUIRED = (
         "ETAG_REQUIRED",
         428,

@@ -21,7 +21,7 @@ TENANT: dict[str, Any] = {
     "state": "active",
     "state_since": "2026-11-20T09:14:03Z",
     "health": "ok",
-    "placement": {"tier": "schema", "cluster": "eu-1", "since": "2026-11-20T09:14:02Z"},
+    "placement": {"tier": "schema", "cluster": "eu-1", "pool": None, "since": "2026-11-20T09:14:02Z"},
     "release": {"current": "2026.11.2", "target": "2026.11.3", "behind": 1},
     "deletion_protection": False,
     "operation": None,

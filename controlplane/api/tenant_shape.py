@@ -14,6 +14,7 @@ from controlplane.api.fields import Labels, PublicId
 from controlplane.api.operation_shape import NAMES
 from provisioning import lifecycle
 from provisioning.models import ENDED, Release, Resource, Run, RunState
+from provisioning.workflows.accepting import SHARED_ROLE
 from tenants.findings import Severity
 from tenants.models import Placement, Tenant
 from tenants.placement import public_id
@@ -25,10 +26,13 @@ HEALTH = ("ok", "attention", "unknown")
 class PlacementShape(serializers.ModelSerializer[Placement]):
     tier = serializers.ChoiceField(choices=Tier.choices, read_only=True)
     cluster = serializers.CharField(source="cluster.name", read_only=True)
+    pool = serializers.CharField(
+        source="pool.schema", read_only=True, allow_null=True, default=None, help_text="Null in the other tiers."
+    )
 
     class Meta:
         model = Placement
-        fields = ("tier", "cluster", "since")
+        fields = ("tier", "cluster", "pool", "since")
         read_only_fields = fields
 
 
@@ -115,7 +119,7 @@ class TenantShape(serializers.ModelSerializer[Tenant]):
         return {"id": public_id("op", run.pk), "type": NAMES.get(run.workflow, run.workflow), "state": run.state}
 
     def get_actions(self, tenant: Any) -> list[str]:
-        return lifecycle.actions_of_tenant(tenant, busy=bool(tenant.open_runs))
+        return lifecycle.actions_of_tenant(tenant, busy=bool(tenant.open_runs), shares_role=tenant.shares_role)
 
 
 def readable_tenants() -> QuerySet[Tenant]:
@@ -131,11 +135,11 @@ def readable_tenants() -> QuerySet[Tenant]:
     )
     tenants: QuerySet[Tenant] = (
         Tenant.objects.select_related("plan")
-        .annotate(health=health)
+        .annotate(health=health, shares_role=Exists(resources.filter(SHARED_ROLE)))
         .prefetch_related(
             Prefetch(
                 "placements",
-                queryset=Placement.objects.filter(active=True).select_related("cluster"),
+                queryset=Placement.objects.filter(active=True).select_related("cluster", "pool"),
                 to_attr="active_placements",
             ),
             Prefetch(

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
+from provisioning.databases.roles import RoleIsShared
 from provisioning.engine.start import start
 from provisioning.errors import KeyReused, ReasonMissing
-from provisioning.models import Run
+from provisioning.models import Resource, ResourceKind, Run
 from provisioning.workflows.onboard import ONBOARD, OnboardInput
 from provisioning.workflows.wishes import (
     CheckedWish,
@@ -21,9 +24,10 @@ from provisioning.workflows.wishes import (
 )
 from tenants.audit import Actor
 from tenants.errors import StateConflict
-from tenants.models import Plan, Tenant
-from tenants.states import TenantState
+from tenants.models import Cluster, Plan, Pool, Tenant
+from tenants.states import TenantState, Tier
 
+SHARED_ROLE = Q(kind=ResourceKind.ROLE, handle__shared=True)
 VERBS: dict[str, frozenset[TenantState]] = {
     "retry": frozenset({TenantState.FAILED}),
     "credentials": frozenset({TenantState.ACTIVE}),
@@ -89,6 +93,27 @@ def allow(verb: str, tenant: Tenant) -> None:
     if tenant.state not in VERBS[verb]:
         allowed = " or ".join(sorted(VERBS[verb]))
         raise StateConflict(f"Tenant {tenant.slug} is {tenant.state}; this needs {allowed}.", state=tenant.state)
+
+
+def shares_its_role(tenant: Tenant) -> bool:
+    """Whether it logs in as the role of its pool."""
+    return Resource.objects.filter(SHARED_ROLE, tenant=tenant).exists()
+
+
+def refuse_shared_role(tenant: Tenant) -> None:
+    if (row := Resource.objects.filter(SHARED_ROLE, tenant=tenant).first()) is not None:
+        raise RoleIsShared(f"{tenant.slug} logs in as {row.handle['role']}, which its pool shares.")
+
+
+def foreseen(asked: CheckedWish, cluster: Cluster, pool: Pool | None) -> list[str]:
+    """What an onboarding makes on the servers, in words: what stands there already is not named as made."""
+    role = f"role t_<id> on {cluster.name}"
+    if pool is None:
+        what = "schema" if asked.tier == Tier.SCHEMA else "database"
+        return [f"{what} t_<id> on {cluster.name}", role, "bucket t-<id>"]
+    made = [] if pool.ready_at else [f"pool {pool} on {cluster.name}, with its tables, role and bucket"]
+    own = [role] if asked.plan.own_role else []
+    return [*made, f"rows of t_<id> in {pool} on {cluster.name}", *own, f"prefix t_<id>/ of the bucket of {pool}"]
 
 
 def need(reason: str) -> None:

@@ -99,7 +99,7 @@ def test_every_field_that_is_wrong_is_named_at_once(refused: Caller) -> None:
         ("plan", "golden", "UNKNOWN_PLAN"),
         ("region", "atlantis", "UNKNOWN_REGION"),
         ("name", "\u0007", "BAD_TEXT"),
-        ("tier", "pool", "INVALID_CHOICE"),
+        ("tier", "shelf", "INVALID_CHOICE"),
         ("labels", {"k" * 64: "v"}, "BAD_NAME"),
         ("labels", {f"k{n}": "v" for n in range(33)}, "TOO_MANY"),
         ("labels", ["team"], "NOT_A_DICT"),

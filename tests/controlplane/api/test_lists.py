@@ -118,7 +118,7 @@ def test_a_misspelt_filter_never_lists_the_whole_fleet(reader: Caller) -> None:
     "query",
     [
         "state=faild",
-        "tier=pool",
+        "tier=shelf",
         "health=fine",
         "behind=yes",
         "created_after=yesterday",
@@ -167,7 +167,7 @@ def test_a_list_costs_as_many_queries_for_fifty_as_for_one(reader: Caller) -> No
 
 
 def test_the_catalogue_is_listed_and_read_by_name(reader: Caller) -> None:
-    assert {plan["name"] for plan in reader.get("plans").json()["results"]} == {"standard", "dedicated"}
+    assert {plan["name"] for plan in reader.get("plans").json()["results"]} == {"pool", "standard", "dedicated"}
     assert reader.get("plans/standard").json()["tier"] == "schema"
     assert reader.get("plans/golden").json()["code"] == "NOT_FOUND"
     assert reader.get("plans/%00").json()["code"] == "NOT_FOUND"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from provisioning.errors import Permanent
 from provisioning.models import Claim
 from provisioning.providers import Bucket, StorageCredentials, StorageCredentialsProvider, vend
-from provisioning.providers.bucket import NotOwnBucket
+from provisioning.providers.bucket import NotOwnBucket, Place
 from provisioning.providers.credentials import BadDuration, reach, session_policy
 from provisioning.providers.s3 import StoreRefused, error_code, s3_client
 from tenants.context import TenantContext
@@ -190,14 +190,15 @@ def test_no_secret_shows_when_credentials_are_printed(acme: TenantContext) -> No
 
 def test_the_session_policy_is_within_what_aws_takes(acme: TenantContext) -> None:
     """IAM and STS quotas: 2,048 characters of session policy; names of federated users have 2 to 32 characters."""
-    assert len(json.dumps(session_policy(f"t-{acme.tenant_id.hex}"))) < 2_048
+    for place in (Place(f"t-{acme.tenant_id.hex}"), Place(f"p-{acme.tenant_id.hex}", f"{acme.key}/")):
+        assert len(json.dumps(session_policy(place))) < 2_048
     assert len(acme.tenant_id.hex) == 32
 
 
 def test_verify_finds_credentials_that_reach_a_neighbour(acme: TenantContext, buckets: tuple[str, str]) -> None:
     """The administering identity stands for a session whose policy the store ignores."""
-    assert list(reach(vended(acme).client(), buckets[0])) == []
-    found = list(reach(s3_client(), buckets[0]))
+    assert list(reach(vended(acme).client(), Place(buckets[0]))) == []
+    found = list(reach(s3_client(), Place(buckets[0])))
     assert [(finding.code, finding.severity) for finding in found] == [
         ("credentials.too_wide", Severity.CRITICAL),
         ("credentials.too_wide", Severity.CRITICAL),

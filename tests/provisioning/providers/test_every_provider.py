@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings as project
@@ -12,14 +13,16 @@ from redis import Redis
 from provisioning.errors import Transient
 from provisioning.models import Claim, DataKey, Provider
 from provisioning.providers import Bucket, CacheNamespace, DataKeys, StorageCredentialsProvider
+from provisioning.providers.bucket import look_again
 from provisioning.providers.s3 import s3_client
 from tenants.context import TenantContext
 from tenants.findings import Severity
+from tests.provisioning.providers.conftest import remove_bucket, remove_pools_bucket, tenant_named
 
 
 def put_objects(tenant: TenantContext, handle: Any, items: int) -> None:
     for number in range(items):
-        s3_client().put_object(Bucket=handle["bucket"], Key=f"file-{number}", Body=b"content")
+        s3_client().put_object(Bucket=handle["bucket"], Key=f"{handle.get('prefix', '')}file-{number}", Body=b"content")
 
 
 def put_cache_keys(tenant: TenantContext, handle: Any, items: int) -> None:
@@ -40,11 +43,16 @@ class Kind:
     fill: Callable[[TenantContext, Any, int], None]
     counted: tuple[int, int]
     before: tuple[Provider, ...] = ()
+    pooled: bool = False
 
 
 KINDS = {
     "bucket": Kind(Bucket(), put_objects, counted=(3, 2)),
     "storage_credentials": Kind(StorageCredentialsProvider(), leave_as_made, counted=(0, 0), before=(Bucket(),)),
+    "bucket in a pool": Kind(Bucket(), put_objects, counted=(3, 2), pooled=True),
+    "storage_credentials in a pool": Kind(
+        StorageCredentialsProvider(), leave_as_made, counted=(0, 0), before=(Bucket(),), pooled=True
+    ),
     "data_key": Kind(DataKeys(), leave_as_made, counted=(1, 1)),
     "cache": Kind(CacheNamespace(), put_cache_keys, counted=(3, 2)),
 }
@@ -56,6 +64,30 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     if isinstance(chosen.provider, DataKeys):
         request.getfixturevalue("control")  # the others have no rows
     return chosen
+
+
+@pytest.fixture
+def pool_id(kind: Kind) -> Iterator[UUID | None]:
+    """Of the pool that acme and globex are in, if the kind is one of pools."""
+    look_again()
+    made = uuid4() if kind.pooled else None
+    yield made
+    if made:
+        remove_pools_bucket(made)
+
+
+@pytest.fixture
+def acme(pool_id: UUID | None, claim: Claim) -> Iterator[TenantContext]:
+    tenant = tenant_named("acme", pool_id=pool_id)
+    yield tenant
+    remove_bucket(tenant, claim)
+
+
+@pytest.fixture
+def globex(pool_id: UUID | None, claim: Claim) -> Iterator[TenantContext]:
+    tenant = tenant_named("globex", pool_id=pool_id)
+    yield tenant
+    remove_bucket(tenant, claim)
 
 
 def make(kind: Kind, tenant: TenantContext, claim: Claim) -> Any:
@@ -71,12 +103,14 @@ def faults(kind: Kind, tenant: TenantContext) -> list[str]:
 
 
 def test_is_listed_under_its_own_kind() -> None:
-    assert {name: str(kind.provider.kind) for name, kind in KINDS.items()} == {name: name for name in KINDS}
+    assert {name: str(kind.provider.kind) for name, kind in KINDS.items()} == {
+        name: name.removesuffix(" in a pool") for name in KINDS
+    }
 
 
 def test_a_plan_is_the_same_each_time_and_holds_no_secret(kind: Kind, acme: TenantContext) -> None:
     assert kind.provider.plan(acme) == kind.provider.plan(acme)
-    assert set(kind.provider.plan(acme)) <= {"bucket", "namespace", "owner_ref", "purpose"}
+    assert set(kind.provider.plan(acme)) <= {"bucket", "prefix", "namespace", "owner_ref", "purpose"}
 
 
 def test_provisions_twice_and_finds_nothing_wrong(kind: Kind, acme: TenantContext, claim: Claim) -> None:
