@@ -67,6 +67,8 @@ class Cursor(base.Cursor):
             yield from super()._maybe_prepare_gen(pgq, prepare=False, binary=binary)
             return
         self._query = pgq
+        if statement[:4].upper() == b"COPY":
+            raise NotSupportedError("COPY cannot be used with execute(). Use copy() in an atomic block.")
         if self._pgconn.transaction_status != IDLE or wrapper.begun:
             wrapper.check_still_ours()
             yield from self._alone_gen(statement)
