@@ -248,6 +248,7 @@ def _same_as_current(blueprint: _Blueprint) -> Release | None:
     pooled = blueprint.pooled.named(blueprint.release.placeholder, current.placeholder)
     Release.objects.filter(pk=current.pk).update(inputs=blueprint.release.inputs, **asdict(pooled))
     blueprint.release.delete()
+    current.refresh_from_db()
     return current
 
 

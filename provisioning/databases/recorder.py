@@ -31,7 +31,7 @@ from django.db.migrations.operations.special import RunPython
 from django.db.migrations.state import ModelState
 from django.db.models import signals
 
-from provisioning.databases.statements import Kind, kind_of
+from provisioning.databases.statements import Kind, first_words, kind_of
 
 _TRANSACTION_CONTROL = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
 DEFERRED = "end of migration"  # what Django puts off until every operation has run: foreign keys, mostly
@@ -103,7 +103,7 @@ class Recorder:
     def _counts(self, sql: str) -> bool:
         """Leave out savepoints, Django's look-ups in the catalog, and its own row in django_migrations."""
         if self.deliberate or (self.current is not None and self.current.kind is Kind.DATA):
-            return not sql.lstrip().upper().startswith(_TRANSACTION_CONTROL)
+            return not all(word in _TRANSACTION_CONTROL for word in first_words(sql))
         return (
             self.current is not None
             and self.current.operation != DEFERRED

@@ -21,14 +21,14 @@ _DATA = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "S
 
 def kind_of(statements: Iterable[str]) -> Kind:
     """The kind of all statements together; each text may hold several. Nothing at all counts as schema."""
-    kinds = {Kind.DATA if word in _DATA else Kind.SCHEMA for text in statements for word in _first_words(text)}
+    kinds = {Kind.DATA if word in _DATA else Kind.SCHEMA for text in statements for word in first_words(text)}
     if kinds == {Kind.SCHEMA, Kind.DATA}:
         return Kind.MIXED
     return kinds.pop() if kinds else Kind.SCHEMA
 
 
-def _first_words(text: str) -> Iterator[str]:
-    """Of each statement in the text. Statements are split but not grouped: grouping has a limit on their length."""
+def first_words(text: str) -> Iterator[str]:
+    """Of each statement in the text, in capitals. Split but not grouped: grouping has a limit on their length."""
     for statement in FilterStack().run(text):  # type: ignore[no-untyped-call]  # sqlparse types little
         for token in statement.flatten():
             if not (token.is_whitespace or token.ttype in tokens.Comment or token.value in {";", "("}):

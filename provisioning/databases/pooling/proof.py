@@ -21,11 +21,13 @@ from provisioning.databases.pooling.catalog import BARRED, faults, names_in
 from provisioning.databases.pooling.compiler import compiled, compiled_dump
 from provisioning.databases.pooling.errors import CannotPool
 from provisioning.databases.servers import Connection, run
-from provisioning.databases.statements import Kind, kind_of
+from provisioning.databases.statements import first_words
 
 Refusal = dict[str, str]
 
 COMPILER = 1  # its version: when it rises, publishing compiles anew what is published already
+# How a statement about rows begins. DO and TRUNCATE are not among them: the compiler has something to say of both.
+_ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SELECT", "WITH", "VALUES", "CALL"})
 SAID = 5  # lines of a difference that a refusal quotes
 # A refused statement of the application's, as opposed to a server that does not answer.
 _REFUSED_BY_SERVER = (
@@ -103,11 +105,10 @@ def _compile_all(script: str, placeholder: str, recorded: list[dict[str, Any]]) 
 
 
 def _texts(recorded: list[dict[str, Any]]) -> Iterator[str]:
-    """What has to be compiled. Statements of a data migration have parameters and are left out, unless they are DDL."""
+    """What has to be compiled. Statements about rows are left out: they have parameters, which no parser reads."""
     for migration in recorded:
         for operation in migration["operations"]:
-            of_data = operation["kind"] == Kind.DATA
-            yield from (text for text in operation["statements"] if not of_data or kind_of([text]) is not Kind.DATA)
+            yield from (text for text in operation["statements"] if not _ROWS.issuperset(first_words(text)))
 
 
 def _migrate(connection: Connection, schema: str, placeholder: str, recorded: list[dict[str, Any]]) -> None:
