@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from django.core import serializers
 from django.db import connections, models
@@ -17,14 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.stack.embedded import Stack
+from provisioning import lifecycle
 from tenants.context import TenantContext, tenant_scope
 from tenants.errors import NoTenant
 from tenants.isolation import keys
 from tenants.isolation.envelope import FORM, ValueTampered, key_id_of
 from tenants.isolation.fields import Ciphertext, EncryptedTextField, NotBoundToARow, NotSearchable, NotSerialisable
 from tenants.isolation.keys import UnknownKey
+from tenants.isolation.reencryption import named_keys, reencrypt
+from tenants.models import Tenant
+from tenants.states import Tier
+from tests import fleet
 from tests.pair import Pair
-from tests.tenants.isolation.vault import Entry, vaults
+from tests.tenants.isolation.vault import Entry, pooled_vaults, vaults
 
 SECRET = "the recipe is 1 part salt"
 
@@ -403,3 +409,74 @@ def test_a_renamed_column_is_read_by_its_former_name(acme: TenantContext) -> Non
         renamed.bound_as = None
         with pytest.raises(ValueTampered):
             Ciphertext(raw(acme, made.pk), renamed, made.pk).opened()
+
+
+class TestInAPool:
+    """Two tenants in one table: what the database shares, the keys part."""
+
+    @pytest.fixture
+    def pooled(self, stack: Stack, house: None) -> Iterator[tuple[TenantContext, TenantContext]]:
+        acme, globex = (fleet.onboarded(slug, Tier.POOL).context() for slug in ("acme", "globex"))
+        keys.forget()
+        with pooled_vaults(stack, acme):
+            yield acme, globex
+
+    def test_both_use_the_same_key_and_title_and_read_their_own(
+        self, pooled: tuple[TenantContext, TenantContext]
+    ) -> None:
+        row = uuid4()
+        for context in pooled:
+            with tenant_scope(context):
+                Entry.objects.create(pk=row, title="salt", note=f"{context.slug}'s own", facts={"of": context.slug})
+        for context in pooled:
+            with tenant_scope(context):
+                entry = Entry.objects.get(pk=row)
+                assert (entry.note, entry.facts) == (f"{context.slug}'s own", {"of": context.slug})
+                assert Entry.objects.get(note_index=f"{context.slug}'s own") == entry
+
+    def test_anothers_value_in_an_own_row_opens_nothing(
+        self, stack: Stack, pooled: tuple[TenantContext, TenantContext]
+    ) -> None:
+        """Written by whoever is above every policy: the server's superuser."""
+        acme, globex = pooled
+        row = uuid4()
+        for context in pooled:
+            with tenant_scope(context):
+                Entry.objects.create(pk=row, title="salt", note=f"{context.slug}'s own")
+        swap = (
+            f'UPDATE "{acme.schema}".vault_entry a SET note = b.note FROM "{acme.schema}".vault_entry b'
+            " WHERE a.tenant_id = %s AND b.tenant_id = %s"
+        )
+        with psycopg.connect(stack.superuser_url, dbname=acme.database) as connection:
+            connection.execute(swap.encode(), [globex.tenant_id, acme.tenant_id])
+        with tenant_scope(globex), pytest.raises(UnknownKey):
+            _ = Entry.objects.get().note
+        with tenant_scope(acme):
+            assert Entry.objects.get().note == "acme's own"
+
+    def test_upserts_and_bringing_values_along_work_as_elsewhere(
+        self, pooled: tuple[TenantContext, TenantContext]
+    ) -> None:
+        acme, globex = pooled
+        for context in pooled:
+            with tenant_scope(context):
+                made = Entry.objects.create(title="salt", note="first")
+                Entry.objects.bulk_create(
+                    [Entry(pk=made.pk, title="salt", note="second")],
+                    update_conflicts=True,
+                    unique_fields=["id"],
+                    update_fields=["note"],
+                )
+                with pytest.raises(NotBoundToARow):
+                    Entry.objects.bulk_create(
+                        [Entry(title="salt", note="third")],
+                        update_conflicts=True,
+                        unique_fields=["title"],
+                        update_fields=["note"],
+                    )
+        lifecycle.rotate_data_key(tenant=Tenant.objects.get(slug="acme"), reason="it is time", actor=fleet.BILLING)
+        for context, done in ((acme, [1]), (globex, [])):
+            with tenant_scope(context):
+                assert list(reencrypt()) == done
+                assert named_keys() == {keys.of(context).active.id: 1}
+                assert Entry.objects.get().note == "second"

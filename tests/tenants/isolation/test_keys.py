@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.utils import timezone
 
 from controlplane.keys import make_key
@@ -306,6 +307,24 @@ class TestADestroyedKeyOpensNothing:
                 entry.save()  # never written back as it was read: nobody would notice that it is lost
             assert isinstance(entry.__dict__["note"], Ciphertext)
             assert lost.pk == entry.pk
+
+    def test_nor_do_rows_that_a_backup_brings_back(self, changing: Pair) -> None:
+        """AT-82: the rows return, the key does not, for the keyring is no part of a backup of the rows."""
+        backup = {}
+        for context in (changing.acme, changing.globex):
+            with tenant_scope(context):
+                made = Entry.objects.create(title="a", note=f"{context.slug}'s own")
+                backup[context] = (made.pk, raw(context, made.pk))
+                made.delete()
+        self.shred(changing.acme)
+        keys.forget()
+        for context, (row, value) in backup.items():
+            with tenant_scope(context), connections[context.key].cursor() as cursor:
+                cursor.execute("INSERT INTO vault_entry (id, title, note) VALUES (%s, 'a', %s)", [row, value])
+        with tenant_scope(changing.acme), pytest.raises(KeyDestroyed):
+            _ = Entry.objects.get().note
+        with tenant_scope(changing.globex):
+            assert Entry.objects.get().note == "globex's own"
 
     def test_no_new_key_is_made_in_its_place(self, changing: Pair) -> None:
         self.shred(changing.acme)

@@ -10,6 +10,7 @@ from django.db import models
 from psycopg import sql
 
 from controlplane.stack.embedded import Stack
+from provisioning.databases.pooling import compiled
 from tenants.context import TenantContext
 from tenants.isolation.blind_index import BlindIndexField
 from tenants.isolation.fields import EncryptedJSONField, EncryptedTextField
@@ -52,6 +53,23 @@ def vaults(stack: Stack, pair: Pair) -> Iterator[None]:
     finally:
         for context in contexts:
             _run(stack, context, "DROP TABLE {schema}.vault_entry")
+
+
+@contextmanager
+def pooled_vaults(stack: Stack, context: TenantContext) -> Iterator[None]:
+    """The table in a pool, as the compiler makes it: shared by all of its tenants."""
+    names = {"schema": sql.Identifier(context.schema), "group": sql.Identifier(f"g_{context.pool_id.hex}")}  # type: ignore[union-attr]  # of a pool
+    made = compiled(TABLE.replace("{schema}.", ""))
+    with psycopg.connect(stack.superuser_url, dbname=context.database) as connection:
+        connection.execute(sql.SQL("SET LOCAL search_path = {schema}").format(**names))
+        connection.execute(made.encode())
+        connection.execute(
+            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.vault_entry TO {group}").format(**names)
+        )
+    try:
+        yield
+    finally:
+        _run(stack, context, "DROP TABLE {schema}.vault_entry")
 
 
 def _run(stack: Stack, context: TenantContext, *statements: str) -> None:
