@@ -7,7 +7,7 @@ DEV_STAMP := .venv/.dev
 BORROW := $(BIN)/python -m controlplane.stack.borrow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-django openapi bench clean chromium
+.PHONY: help run test check check-django openapi bench clean debian
 .DELETE_ON_ERROR:
 
 help: ## List these commands
@@ -16,7 +16,7 @@ help: ## List these commands
 run: $(RUN_STAMP) ## Start everything: servers, control plane, example application (TENURE_PORT=8000)
 	@exec $(BIN)/python -m controlplane.stack
 
-test: $(DEV_STAMP) chromium ## Run the tests (ARGS="-k onboard" to choose)
+test: $(DEV_STAMP) debian ## Run the tests (ARGS="-k onboard" to choose)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV_STAMP) ## Lint, types, floors, migrations, deployment settings, API schema
@@ -64,10 +64,12 @@ $(BIN)/python:
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 		echo "Python's venv module is incomplete. On Debian: apt-get install python3.11-venv"; exit 1; }
 
-# The browser tests drive Debian's Chromium.
-chromium:
-	@command -v chromium >/dev/null \
-		|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			echo "Installing chromium for the browser tests …"; \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
-		else echo "The browser tests need chromium, and this is not root on Debian: install it, or they fail."; fi
+# What the tests take from Debian: Chromium for the browser tests, PgBouncer between an application and a pool.
+debian:
+	@missing=; command -v chromium >/dev/null || missing="chromium"; \
+		PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
+		if [ -z "$$missing" ]; then :; \
+		elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing $$missing for the tests …"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+		else echo "Some tests need $$missing, and this is not root on Debian: install it, or they fail."; fi
