@@ -12,7 +12,7 @@ COLUMNS = ("slug", "name", "state", "incarnation")  # of a tenant, that an appli
 
 def admitted(tenant_id: UUID, incarnation: UUID) -> TenantContext:
     """The context of an active tenant in the life that is meant. Raises NotAdmitted, or what the database raises."""
-    tenant = Tenant.objects.filter(pk=tenant_id).only(*COLUMNS).first()
+    tenant: Tenant | None = Tenant.objects.filter(pk=tenant_id).only(*COLUMNS).first()
     if tenant is None or tenant.state != TenantState.ACTIVE or tenant.incarnation != incarnation:
         raise NotAdmitted
     return tenant.context()

@@ -139,7 +139,7 @@ def _is_trusted(logger: str) -> bool:
 def _message(record: logging.LogRecord) -> str:
     template: object = record.msg
     if not isinstance(template, str):
-        return _shown(template, trusted=False)
+        return str(_shown(template, trusted=False))
     if not record.args:
         return template
     trusted = _is_trusted(record.name)

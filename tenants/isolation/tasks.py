@@ -38,6 +38,7 @@ from tenants.isolation.task_headers import HEADER, PLATFORM, SECRET, Message, Te
 
 JSON = frozenset({"json", "application/json"})
 CELERYS_OWN_OF_NO_TENANT = frozenset({"celery.backend_cleanup"})
+ADMISSION = "tenure_admission"  # an attribute of Celery's request
 FOLLOW_UPS = ("callbacks", "errbacks", "chain", "chord")  # of a message's body, in Celery's words
 
 _in_process: ContextVar[bool] = ContextVar("tenant_task_in_process", default=False)
@@ -76,7 +77,7 @@ class _Admission:
     used: bool = False
 
 
-class TenantTask(DjangoTask):
+class TenantTask(DjangoTask[Any, Any]):
     """Sent inside a tenant's scope, run inside it. `platform = True`: sent and run without one, for the platform."""
 
     platform: ClassVar[bool] = False
@@ -146,7 +147,7 @@ def beat_of_nobody(app: Celery) -> list[str]:
     return sorted(entry for entry, task in tasks.items() if task is None or not of_no_tenant(task))
 
 
-@signals.before_task_publish.connect(dispatch_uid="tenure.sign")  # type: ignore[untyped-decorator]
+@signals.before_task_publish.connect(dispatch_uid="tenure.sign")
 def sign(sender: str, body: Any, headers: dict[str, Any], **_ignored: Any) -> None:
     """Whatever raises here is swallowed, and the message goes without a header: then the worker refuses it."""
     asked = headers.pop(HEADER, "")
@@ -157,24 +158,25 @@ def sign(sender: str, body: Any, headers: dict[str, Any], **_ignored: Any) -> No
     headers[HEADER] = signed(message, scope)
 
 
-@signals.worker_init.connect(dispatch_uid="tenure.worker")  # type: ignore[untyped-decorator]
+@signals.worker_init.connect(dispatch_uid="tenure.worker")
 def begin_worker(**_ignored: Any) -> None:
     """See Note [A worker signs only for what it has admitted]. Its children inherit it."""
     _process.is_worker = True
 
 
-@signals.beat_embedded_init.connect(dispatch_uid="tenure.beat")  # type: ignore[untyped-decorator]
+@signals.beat_embedded_init.connect(dispatch_uid="tenure.beat")
 def begin_beat(**_ignored: Any) -> None:
     """`celery worker -B`: a process of its own, which works on no messages."""
     _process.is_worker = False
 
 
-@signals.task_prerun.connect(dispatch_uid="tenure.open")  # type: ignore[untyped-decorator]
+@signals.task_prerun.connect(dispatch_uid="tenure.open")
 def open_scope(task: Any, task_id: str, args: Any, kwargs: Any, **_ignored: Any) -> None:
     """Decide about a message, and open its tenant's scope; what is decided is acted upon in `__call__`."""
     if not isinstance(task, TenantTask):
         return
-    task.request.tenure_admission = admission = _Admission(refusal=TenantRefused(reason="not looked at"))
+    admission = _Admission(refusal=TenantRefused(reason="not looked at"))
+    setattr(task.request, ADMISSION, admission)
     if _in_process.get():
         admission.refusal = None
         return
@@ -192,7 +194,7 @@ def open_scope(task: Any, task_id: str, args: Any, kwargs: Any, **_ignored: Any)
         admission.refusal = None
 
 
-@signals.task_postrun.connect(dispatch_uid="tenure.close")  # type: ignore[untyped-decorator]
+@signals.task_postrun.connect(dispatch_uid="tenure.close")
 def close_scope(task: Any, **_ignored: Any) -> None:
     if isinstance(task, TenantTask):
         _admission_of(task).opened.close()
@@ -237,7 +239,7 @@ def _refuse(task: TenantTask, admission: _Admission, error: TenureError, *, drop
 
 def _admission_of(task: TenantTask) -> _Admission:
     """What was decided, or that nothing was: then the receiver failed, and the task is refused."""
-    found = getattr(task.request, "tenure_admission", None)
+    found = getattr(task.request, ADMISSION, None)
     return found if isinstance(found, _Admission) else _Admission(refusal=TenantRefused(reason="not looked at"))
 
 

@@ -102,12 +102,13 @@ def test_clear_empties_the_own_part_alone(cache: TenantCache) -> None:
         caches["other"].set("k", "kept")
         cache.set_many({f"k{number}": number for number in range(1_500)})
         cache.set("k", "old", version=2)
-        assert cache.clear()
-        assert not cache.clear()
+        cache.clear()
+        cache.clear()
         assert (cache.get("k1499"), cache.get("k", version=2)) == (None, None)
         assert caches["other"].get("k") == "kept"
         caches["star"].set("k", "of a prefix that is a pattern")
-        assert caches["star"].clear()
+        caches["star"].clear()
+        assert caches["star"].get("k") is None
         assert caches["other"].get("k") == "kept"
     with tenant_scope(GLOBEX):
         assert cache.get("k") == "globex's"

@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings as project
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
+from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import path, resolve
 
@@ -25,7 +26,7 @@ from tests.pair import Pair
 
 SECRET = "jane.doe@example.com"
 ACME = TenantContext(uuid4(), uuid4(), "acme", Tier.SCHEMA, "local", "tenure_cluster", "t_acme")
-urlpatterns = [path("people/<str:mail>/", lambda request: None)]
+urlpatterns = [path("people/<str:mail>/", lambda _request: HttpResponse())]
 
 
 class Lines:
@@ -139,7 +140,7 @@ def test_one_tenants_error_under_anothers_scope_tells_nothing(lines: Lines, libr
     """A retry that keeps the exception of an earlier attempt, say."""
     globex = TenantContext(uuid4(), uuid4(), "globex", Tier.SCHEMA, "local", "tenure_cluster", "t_globex")
     with tenant_scope(globex), pytest.raises(LookupError) as kept:
-        {}["globex's canary"]
+        raise LookupError("globex's canary")
     with tenant_scope(ACME):
         library.error("Failed before", exc_info=kept.value)
     assert lines.last()["tenant"] == "acme"

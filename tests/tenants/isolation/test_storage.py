@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
@@ -362,7 +363,8 @@ class TestInAPool:
 
     def test_a_session_without_the_prefix_is_not_used(self, pooled: Pair) -> None:
         given = credentials.of(pooled.acme)
-        for place in ({"prefix": ""}, {"prefix": f"{pooled.globex.key}/"}, {"bucket": "another"}):
+        places: list[dict[str, Any]] = [{"prefix": ""}, {"prefix": f"{pooled.globex.key}/"}, {"bucket": "another"}]
+        for place in places:
             wrong = replace(given, storage=replace(given.storage, **place))
             expected = pytest.raises(StorageRefused, match="another place")
             with source(Answers((pooled.acme, wrong))), tenant_scope(pooled.acme), expected:

@@ -119,7 +119,7 @@ def post(message: dict[str, Any], **options: Any) -> "AsyncResult[Any]":
 
 def waiting() -> int:
     with Redis.from_url(shop.app.conf.broker_url) as broker:
-        return int(broker.llen(shop.QUEUE))  # type: ignore[arg-type]  # one stub for two clients
+        return int(broker.llen(shop.QUEUE))
 
 
 @pytest.mark.usefixtures("worker")
@@ -149,7 +149,7 @@ class TestAWorker:
         assert outcome(result) == ["acme", 2, result.id]
 
     def test_keeps_the_tenant_in_groups_chains_and_chords(self, acme: TenantContext, globex: TenantContext) -> None:
-        sent = []
+        sent: list[tuple[str, Any, Any]] = []
         for context in (acme, globex):
             with tenant_scope(context):
                 parts = group(shop.whose.s(number) for number in range(3))
@@ -269,7 +269,8 @@ def test_nothing_follows_a_message_that_was_refused(acme: TenantContext) -> None
 def test_an_expired_message_gets_nothing_of_the_platforms_signed() -> None:
     """It is dealt with by the worker's main process, which has looked at no signature."""
     heard, joined, parts = str(uuid4()), str(uuid4()), str(uuid4())
-    body = dict(shop.join.s().set(task_id=joined, link_error=[dict(shop.hear.s().set(task_id=heard))]))
+    told: Any = {"link_error": [dict(shop.hear.s().set(task_id=heard))]}
+    body = dict(shop.join.s().set(task_id=joined, **told))
     shop.app.backend.set_chord_size(parts, 1)
     message = signed(None, chord=body, group_id=parts, expires=datetime.now(UTC) - timedelta(seconds=1))
     assert refusal(post(message)) == "TaskRevokedError"
