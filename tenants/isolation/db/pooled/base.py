@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGresult
 
+NO_PATH = "pg_catalog"  # without a context no table has a name
 TICKET_REUSED_S = 5
 FORGED, EXPIRED, CLOSED = "forged ticket", "expired ticket", "tenant is not open here"
 
@@ -53,15 +54,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _ticket_good_until = 0.0  # of time.monotonic()
     _ticket_kept = False  # the ticket that was used last had been used before
 
-    def get_connection_params(self) -> dict[str, Any]:
-        return {**super().get_connection_params(), "autocommit": True}
-
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
         identity = tuple(conn_params[part] for part in ("host", "port", "dbname", "user"))
         self.session = join(self, identity, lambda: self._open(conn_params))
         self.opened_for, self.begun, self._ticket_good_until = self._scope(), False, 0.0
-        in_zone = self.session.raw.info.parameter_status("TimeZone") == self.timezone_name
-        self._enter = ENTER if in_zone else ENTER_IN_ZONE
+        # PostgreSQL reports the path of a session. Another than ours: a pooler ignored our start-up options.
+        ours = self.session.raw.info.parameter_status("search_path") == NO_PATH
+        self._enter = ENTER if ours else ENTER_IN_ZONE
         return self.session.raw
 
     def check_database_version_supported(self) -> None:
@@ -139,6 +138,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         raw = self.session.raw
         with self.wrap_database_errors, raw.lock:
             raw.wait(self.enter_gen(None, begin=True))
+
+    def _params(self, scope: TenantContext, given: credentials.Credentials) -> dict[str, Any]:
+        """Start-up options overrule what an injected ALTER ROLE makes of the role that all tenants share."""
+        options = f"-c search_path={NO_PATH} -c timezone={self.timezone_name}"
+        return {**super()._params(scope, given), "options": options, "autocommit": True}
 
     def _open(self, conn_params: dict[str, Any]) -> psycopg.Connection:
         return super().get_new_connection(conn_params)
