@@ -95,7 +95,7 @@ def _bound_to(head: bytes, scope: TenantContext, cell: Cell) -> bytes:
 
 def _joined(*parts: bytes) -> bytes:
     """Each part carries its length: ("ab", "c") must not equal ("a", "bc")."""
-    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return b"".join([struct.pack(">I", len(part)) + part for part in parts])
 
 
 def _refuse(cell: Cell) -> NoReturn:

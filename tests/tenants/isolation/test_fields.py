@@ -215,6 +215,19 @@ class TestAValueOpensInItsOwnCellAlone:
             put(pair.globex, theirs.pk, former)
         assert self.opens(pair.globex, theirs.pk) == "globex's own"
 
+    def test_even_if_two_tenants_had_one_key(self, pair: Pair, rows: tuple[Entry, Entry, Entry]) -> None:
+        """The tag covers the tenant by itself: a mistake of the keyring's is not enough."""
+        ours, _other, theirs = rows
+        with tenant_scope(pair.acme):
+            value, shared = raw(pair.acme, ours.pk), keys.of(pair.acme)
+        former = keys._kept.source
+        keys.register(keys.Given(pair.globex, shared))
+        try:
+            with tenant_scope(pair.globex), pytest.raises(ValueTampered):
+                Ciphertext(value, theirs._meta.get_field("note"), theirs.pk).opened()  # type: ignore[arg-type]  # it is one
+        finally:
+            keys.register(former)
+
     def test_under_the_other_tenants_key_id(self, pair: Pair, rows: tuple[Entry, Entry, Entry]) -> None:
         """The key id is under the tag, too: naming one's own key over another's bytes opens nothing."""
         ours, _other, theirs = rows
