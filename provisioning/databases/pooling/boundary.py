@@ -6,8 +6,9 @@ a row. The call stands in a sub-select: PostgreSQL then runs it once a statement
 began stays true until it ends. There is one permissive policy: dropping it closes the table instead of opening it.
 """
 
+from provisioning.databases.ddl import GUARD
+
 TENANT_ID = "tenant_id"
-GUARD = "tenure_guard"  # the schema of the guard's functions
 POLICY = "tenure"
 SHARED_TABLES = frozenset({"django_migrations"})  # one per pool: a pool is on one release. Readable, not writable
 

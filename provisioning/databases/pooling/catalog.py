@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from provisioning.databases.pooling.boundary import COLUMN, GUARD, POLICY, SHARED_TABLES, TENANT_ID
+from provisioning.databases.ddl import GUARD
+from provisioning.databases.pooling.boundary import COLUMN, POLICY, SHARED_TABLES, TENANT_ID
 from provisioning.databases.servers import Connection
 from tenants.findings import Finding, Severity
 

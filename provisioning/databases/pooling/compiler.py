@@ -22,7 +22,7 @@ POOLERS: dict[str, Pooler] = {
     "view_stmt": routines.viewed,
     "create_function_stmt": routines.routine,
     "alter_function_stmt": routines.routine_altered,
-    "create_trig_stmt": verbatim.as_it_stands,
+    "create_trig_stmt": verbatim.triggered,
     "create_seq_stmt": verbatim.sequence_made,
     "alter_seq_stmt": verbatim.sequence_altered,
     "create_enum_stmt": verbatim.as_it_stands,

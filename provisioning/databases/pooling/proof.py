@@ -16,7 +16,7 @@ from psycopg import sql
 
 from provisioning.databases import ddl
 from provisioning.databases.fingerprint import difference, hash_of, shape
-from provisioning.databases.pooling.boundary import GUARD, SHARED_TABLES
+from provisioning.databases.pooling.boundary import SHARED_TABLES
 from provisioning.databases.pooling.catalog import BARRED, faults, names_in
 from provisioning.databases.pooling.compiler import compiled, compiled_dump
 from provisioning.databases.pooling.errors import CannotPool
@@ -39,12 +39,12 @@ _REFUSED_BY_SERVER = (
 _REPORT = "Place its tenants in the schema or database tier, and report this: the compiler should have known."
 # The policies of this database need something to name. It lets nobody in: there are no rows to ask for.
 _GUARD_STUB = f"""
-    CREATE SCHEMA IF NOT EXISTS {GUARD};
-    CREATE OR REPLACE FUNCTION {GUARD}.tenant(writing boolean DEFAULT false) RETURNS uuid
+    CREATE SCHEMA IF NOT EXISTS {ddl.GUARD};
+    CREATE OR REPLACE FUNCTION {ddl.GUARD}.tenant(writing boolean DEFAULT false) RETURNS uuid
         LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN NULL::uuid;
     ALTER DEFAULT PRIVILEGES FOR ROLE {ddl.OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-    GRANT USAGE ON SCHEMA {GUARD} TO {ddl.OWNER};
-    GRANT EXECUTE ON FUNCTION {GUARD}.tenant TO {ddl.OWNER};
+    GRANT USAGE ON SCHEMA {ddl.GUARD} TO {ddl.OWNER};
+    GRANT EXECUTE ON FUNCTION {ddl.GUARD}.tenant TO {ddl.OWNER};
 """
 
 

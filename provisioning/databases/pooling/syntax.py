@@ -52,7 +52,7 @@ def written(statement: Statement, node: Node) -> str:
         raise statement.refuse(f"It cannot be written back: {error}.", "Write it in a plainer form.") from error
     if _without_places(again.stmts[0].stmt) != _without_places(made.stmts[0].stmt):
         raise statement.refuse("It reads differently once it is written back.", "Write it in a plainer form.")
-    return text
+    return str(text)
 
 
 def name(text: str) -> Node:

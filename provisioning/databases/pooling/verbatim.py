@@ -44,6 +44,12 @@ def as_it_stands(statement: Statement, _taken: Names) -> Iterator[str]:
     yield statement.text
 
 
+def triggered(statement: Statement, _taken: Names) -> Iterator[str]:
+    """CREATE TRIGGER. One on a shared table would run in our hands, not in a tenant's."""
+    _refuse_shared(statement, (statement.node.relation.relname,))
+    yield statement.text
+
+
 def dropped(statement: Statement, taken: Names) -> Iterator[str]:
     _refuse_other_kinds(statement, statement.node.remove_type, _KINDS)
     mentioned = [each for item in statement.node.objects for each in names(item.list.items)]

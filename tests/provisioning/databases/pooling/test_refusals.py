@@ -104,6 +104,10 @@ REFUSED = {
     "a foreign table": ("CREATE FOREIGN TABLE t (id int) SERVER s", "no row security"),
     "the shared table dropped": ("DROP TABLE django_migrations", "shared by the tenants"),
     "the shared table renamed": ("ALTER TABLE t RENAME TO django_migrations", "shared by the tenants"),
+    "a trigger on the shared table": (
+        "CREATE TRIGGER t AFTER INSERT ON django_migrations EXECUTE FUNCTION f()",
+        "shared by the tenants",
+    ),
     "an operator": ("CREATE OPERATOR === (FUNCTION = f, LEFTARG = int, RIGHTARG = int)", "not known to be safe"),
     "a cast": ("CREATE CAST (text AS int) WITH INOUT", "not known to be safe"),
     "something nobody has thought of": ("CREATE ACCESS METHOD m TYPE INDEX HANDLER f", "not known to be safe"),
