@@ -16,6 +16,7 @@ from provisioning.engine.fence import LeaseLost, fenced_transaction
 from provisioning.engine.lease import Lease, boot_clock
 from provisioning.engine.workflow import Outcome, StepContext, Workflow, Workflows
 from provisioning.models import Queue, Run, RunStep
+from tenants.isolation.logs import doing
 
 logger = logging.getLogger("tenure.engine")
 
@@ -38,7 +39,7 @@ def advance(*, queue: Queue, workflows: Workflows, slice_s: float = 20) -> None:
 def drive(run: Run, workflow: Workflow, *, sent: float, until: float) -> None:
     """Run's steps under one lease, until it waits, stops, ends, or the slice is spent."""
     reached(Moment.CLAIMED, run.step, run.direction)
-    with Lease(run, sent=sent) as lease:
+    with doing(operation=run.public_id), Lease(run, sent=sent) as lease:
         turn = Turn(run, workflow, lease, until, one_by_one=run.crashes > 0)
         while run.held and (row := turn.next_row()) is not None:
             turn.take(row)
