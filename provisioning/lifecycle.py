@@ -26,6 +26,7 @@ from provisioning.databases.clusters import (
     register_cluster,
     reserve,
 )
+from provisioning.databases.pool_layout import rotate_password as rotate_pool_password
 from provisioning.engine import control, drive
 from provisioning.engine import sweep as sweeping
 from provisioning.engine.start import start
@@ -292,6 +293,6 @@ __all__ = [
     "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "change_pool", "current_release",
     "destroy_data_key", "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard",
     "pause", "plan_onboard", "publish", "published_keys", "register_cluster", "replace_token_keys", "resume",
-    "retired_data_keys", "retry", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_token_key",
-    "skip", "sweep", "undo", "update_tenant", "verify_resources",
+    "retired_data_keys", "retry", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password",
+    "rotate_token_key", "skip", "sweep", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from provisioning.models import ClusterRelease, Run
 from provisioning.workflows.plans import VerbPlan
 from tenants.errors import TenureError
 from tenants.findings import Finding, Severity
-from tenants.models import Cluster, Placement
+from tenants.models import Cluster, Placement, Pool
 
 CHANGE = "tenants.change_cluster"
 REGISTER = "tenants.add_cluster"
@@ -164,6 +164,7 @@ class ClusterAdmin(ReadOnlyAdmin):
             "cluster": row,
             "share": min(row.tenants_on_it / row.capacity, 1) if row.capacity else 1,
             "by_tier": list(by_tier),
+            "pools": list(Pool.objects.filter(cluster=row).order_by("created_at", "schema")),
             "releases": list(
                 ClusterRelease.objects.filter(cluster=row).select_related("release").order_by("-ready_at")
             ),

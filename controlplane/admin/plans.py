@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from controlplane.admin import words
 from controlplane.admin.base import ReadOnlyAdmin
 from tenants.models import Plan
+from tenants.states import Tier
 
 
 class PlanAdmin(ReadOnlyAdmin):
@@ -22,7 +23,7 @@ class PlanAdmin(ReadOnlyAdmin):
     noun, nouns = "plan", "plans"
     none_yet = "A plan says which tier a tenant lives in, and its quotas. The first ones come with the installation."
 
-    list_display = ("name", "tier", "description", "bucket_mode", "connection_limit", "storage", "tenants")
+    list_display = ("name", "tier", "description", "bucket_mode", "role", "connection_limit", "storage", "tenants")
     list_display_links = None
     list_filter = ("tier",)
     ordering = ("name",)
@@ -30,6 +31,10 @@ class PlanAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         plans: QuerySet[Plan] = super().get_queryset(request)
         return plans.annotate(tenants_on_it=Count("tenant"))
+
+    @admin.display(description="database role")
+    def role(self, plan: Plan) -> str:
+        return "the pool's" if plan.tier == Tier.POOL and not plan.own_role else "its own"
 
     @admin.display(description="storage quota", ordering="storage_quota_bytes")
     def storage(self, plan: Plan) -> str:

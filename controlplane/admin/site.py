@@ -23,11 +23,12 @@ from controlplane.admin.operations import OperationAdmin, uuid_of
 from controlplane.admin.overview import overview, tiles, token_of
 from controlplane.admin.plans import PlanAdmin
 from controlplane.admin.polling import to_login
+from controlplane.admin.pools import PoolAdmin
 from controlplane.admin.releases import ReleaseAdmin
 from controlplane.admin.tenants import TenantAdmin
 from controlplane.models import ApiKey
 from provisioning.models import Release, Run
-from tenants.models import AuditEntry, Cluster, Plan, Tenant
+from tenants.models import AuditEntry, Cluster, Plan, Pool, Tenant
 
 FOUND = 20  # lines of the palette
 
@@ -46,6 +47,7 @@ NOUNS = (
     Noun("Fleet", "Tenants", "apartment", Tenant, TenantAdmin),
     Noun("Fleet", "Operations", "sync_alt", Run, OperationAdmin),
     Noun("Platform", "Clusters", "database", Cluster, ClusterAdmin),
+    Noun("Platform", "Pools", "grid_view", Pool, PoolAdmin),
     Noun("Platform", "Plans", "sell", Plan, PlanAdmin),
     Noun("Platform", "Releases", "deployed_code", Release, ReleaseAdmin),
     Noun("Access", "API keys", "key", ApiKey, ApiKeyAdmin),

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from tenants.models import Tenant
-from tenants.states import TenantState
+from tenants.states import TenantState, Tier
 
 
 class TierFilter(admin.SimpleListFilter):
@@ -19,7 +19,7 @@ class TierFilter(admin.SimpleListFilter):
     parameter_name = "tier"
 
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [("schema", "schema"), ("database", "database"), ("none", "no place")]
+        return [*((tier.value, tier.value) for tier in Tier), ("none", "no place")]
 
     def queryset(self, _request: HttpRequest, tenants: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "none":
@@ -45,6 +45,10 @@ class LinkedFilter(admin.SimpleListFilter):
 
 class ClusterFilter(LinkedFilter):
     title, parameter_name, field = "cluster", "cluster", "placed_cluster"
+
+
+class PoolFilter(LinkedFilter):
+    title, parameter_name, field = "pool", "pool", "placed_pool"
 
 
 class PlanFilter(LinkedFilter):

@@ -30,7 +30,14 @@ from controlplane.admin.findings import SERIOUS
 from controlplane.admin.onboarding import onboard, plan_page
 from controlplane.admin.operations import OPERATE, uuid_of
 from controlplane.admin.polling import to_login
-from controlplane.admin.tenant_filters import ClusterFilter, HealthFilter, PlanFilter, ReleaseFilter, TierFilter
+from controlplane.admin.tenant_filters import (
+    ClusterFilter,
+    HealthFilter,
+    PlanFilter,
+    PoolFilter,
+    ReleaseFilter,
+    TierFilter,
+)
 from controlplane.admin.words import NOTHING
 from controlplane.templatetags.ops import badge, moment
 from provisioning import lifecycle
@@ -69,7 +76,7 @@ class TenantAdmin(ReadOnlyAdmin):
     verbs = ("retry", "rotate_credentials")
 
     list_display = ("tenant", "standing", "health", "tier", "where", "on_release", "operation", "since")
-    list_filter = ("state", TierFilter, HealthFilter, "region", ClusterFilter, PlanFilter, ReleaseFilter)
+    list_filter = ("state", TierFilter, HealthFilter, "region", ClusterFilter, PoolFilter, PlanFilter, ReleaseFilter)
     list_before_template = "admin/parts/onboard_button.html"
     search_fields = ("slug__startswith", "external_ref__exact")
     search_help_text = "Beginning of a slug, an external reference, or ten_…"
@@ -82,6 +89,7 @@ class TenantAdmin(ReadOnlyAdmin):
         return tenants.annotate(
             placed_tier=Subquery(placed.values("tier")[:1]),
             placed_cluster=Subquery(placed.values("cluster__name")[:1]),
+            placed_pool=Subquery(placed.values("pool__schema")[:1]),
             open_run=Subquery(runs.values("pk")[:1]),
             open_run_state=Subquery(runs.values("state")[:1]),
             open_run_workflow=Subquery(runs.values("workflow")[:1]),
@@ -94,7 +102,7 @@ class TenantAdmin(ReadOnlyAdmin):
 
     def page_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         tenants: QuerySet[Tenant] = super(ReadOnlyAdmin, self).get_queryset(request)
-        active = Placement.objects.filter(active=True).select_related("cluster")
+        active = Placement.objects.filter(active=True).select_related("cluster", "pool")
         return tenants.select_related("plan").prefetch_related(
             Prefetch("placements", queryset=active, to_attr="placed"),
             Prefetch("domains", queryset=Domain.objects.order_by("-is_primary", "domain"), to_attr="hosts"),

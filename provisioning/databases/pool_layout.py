@@ -6,19 +6,23 @@ lock: whoever finds the pool's group with a right on the schema finds all of it.
 once make one, and `ready_at` only spares the question.
 """
 
+from django.db import transaction
 from django.db.models.functions import Now
 from psycopg import sql
 
 from provisioning.databases import ddl, guard, pooling
 from provisioning.databases.fingerprint import difference, fingerprint, shape
-from provisioning.databases.pools import password_of
+from provisioning.databases.pools import new_password, password_of
 from provisioning.databases.releases import release_named
 from provisioning.databases.replay import checked, inserts
 from provisioning.databases.roles import SETTINGS
 from provisioning.databases.servers import Connection, connect, run, server_errors
-from provisioning.errors import Permanent
+from provisioning.errors import Permanent, Transient
 from provisioning.models import Release
+from tenants.actions import Actor, AuditAction, ObjectType
+from tenants.audit import write as audit
 from tenants.context import TenantContext
+from tenants.errors import StateConflict
 from tenants.findings import Severity
 from tenants.models import Pool
 from tenants.placement import pool_group, pool_role
@@ -77,10 +81,24 @@ def is_there(connection: Connection, pool: Pool) -> bool:
     return bool(found)
 
 
-def set_password(pool: Pool) -> None:
-    """The server learns the password that the row keeps. Open sessions stay."""
-    with server_errors(pool.cluster.name), connect(pool.cluster) as connection:
-        run(connection, _password(connection, pool))
+def rotate_password(pool: Pool, actor: Actor) -> None:
+    """A new password for the role that the pool's tenants share: open sessions stay, new ones need it.
+
+    The row has it before the server learns it, and has the old one again if the server did not: killed in between,
+    it is rotated once more. Raises StateConflict if somebody was first, ServerUnavailable, ServerRefused.
+    """
+    former = bytes(pool.sealed_password)
+    pool.sealed_password = new_password(pool)
+    if not Pool.objects.filter(pk=pool.pk, sealed_password=former).update(sealed_password=pool.sealed_password):
+        raise StateConflict(f"The password of {pool} was rotated at the same moment.", cure="Read it again.")
+    try:
+        with server_errors(pool.cluster.name), connect(pool.cluster) as connection:
+            run(connection, _password(connection, pool))
+    except (Transient, Permanent):
+        Pool.objects.filter(pk=pool.pk, sealed_password=pool.sealed_password).update(sealed_password=former)
+        raise
+    with transaction.atomic():
+        audit(AuditAction.CREDENTIALS_ROTATED, actor=actor, object=(ObjectType.POOL, pool.pk))
 
 
 def _make_roles(connection: Connection, pool: Pool) -> None:

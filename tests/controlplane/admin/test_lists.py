@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from controlplane.keys import make_key
 from provisioning.models import Release, Run
-from tenants.models import Cluster, Plan, Tenant
+from tenants.models import Cluster, Plan, Pool, Tenant
 from tests import standing
 from tests.fleet import BILLING, accepted
 
@@ -16,6 +16,7 @@ QUERIES = {
     TENANTS: 5,
     OPERATIONS: 5,
     "/admin/tenants/cluster/": 5,
+    "/admin/tenants/pool/": 5,
     "/admin/tenants/plan/": 4,
     "/admin/provisioning/release/": 4,
     "/admin/controlplane/apikey/": 4,
@@ -35,6 +36,7 @@ def more_of_everything(number: int) -> None:
     for n in range(number):
         Cluster.objects.create(name=f"c-{n}", region="far", capacity=9, sealed_url=b"", public_host="127.0.0.1")
         Plan.objects.create(name=f"plan-{n}", tier="schema")
+        Pool.objects.create(cluster=Cluster.objects.get(name="local-1"), schema=f"pool_{n + 2}", sealed_password=b"")
         Release.objects.create(name=f"release-{n}", state=Release.State.FAILED, placeholder="x")
         make_key(principal="billing", name=f"key-{n}", scopes=["tenants:read"], actor=BILLING)
 

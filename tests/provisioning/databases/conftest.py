@@ -9,8 +9,7 @@ import pytest
 from controlplane.stack.embedded import Stack
 from tenants.models import Cluster, Pool
 from tenants.states import Tier
-from tests.fleet import lay_out_a_pool
-from tests.pools import drop_pool
+from tests.pools import pool_apart
 from tests.provisioning.databases.making import Made, make_tenant
 
 MakeTenant = Callable[..., Made]
@@ -37,12 +36,10 @@ def tenant(house: None) -> Iterator[MakeTenant]:
 
 
 @pytest.fixture
-def own_pool(house: None, superuser: psycopg.Connection) -> Iterator[Pool]:
+def own_pool(house: None, stack: Stack) -> Iterator[Pool]:
     """A pool of this test's own, which the next tenants go to; the test may spoil it."""
-    Pool.objects.update(state=Pool.State.CLOSED)
-    pool = lay_out_a_pool()
-    yield pool
-    drop_pool(superuser, pool)
+    with pool_apart(stack) as pool:
+        yield pool
 
 
 @pytest.fixture
