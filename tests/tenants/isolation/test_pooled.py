@@ -50,8 +50,7 @@ def atomic(context: TenantContext, **options: Any) -> Any:
 
 
 def is_clean(context: TenantContext) -> bool:
-    session = wrapper(context).session
-    return session is not None and session.raw.pgconn.transaction_status == IDLE and not wrapper(context).begun
+    return wrapper(context).session.raw.pgconn.transaction_status == IDLE and not wrapper(context).begun
 
 
 @pytest.fixture
@@ -419,7 +418,6 @@ def test_a_commit_in_the_middle_of_a_block_breaks_the_rest_of_it(acme: TenantCon
 
 def end_session(stack: Stack, context: TenantContext) -> None:
     session = wrapper(context).session
-    assert session is not None
     with psycopg.connect(stack.superuser_url, autocommit=True) as superuser:
         superuser.execute("SELECT pg_terminate_backend(%s, 5000)", (session.raw.info.backend_pid,))
 
@@ -442,6 +440,11 @@ def test_a_lost_connection_is_an_error_once_and_then_replaced(acme: TenantContex
     assert Tag.objects.count() == 1
 
 
+def close_with(others: threading.Barrier) -> None:
+    others.wait()
+    connections.close_all()
+
+
 def test_threads_have_sessions_of_their_own_and_no_scope_of_others(by_hand: PoolByHand) -> None:
     def work(turn: int) -> bool:
         context = by_hand.acme if turn % 2 else by_hand.globex
@@ -459,7 +462,7 @@ def test_threads_have_sessions_of_their_own_and_no_scope_of_others(by_hand: Pool
             pool.submit(stranger).result()
         closing = threading.Barrier(4)
         for _thread in range(4):
-            pool.submit(lambda: (closing.wait(), connections.close_all()))
+            pool.submit(close_with, closing)
 
 
 def test_coroutines_keep_to_their_tenants(by_hand: PoolByHand) -> None:

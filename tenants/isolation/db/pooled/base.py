@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from django.db import ProgrammingError
+from django.db import InterfaceError, ProgrammingError
 from django.db.backends.postgresql.base import TIMESTAMPTZ_OID
 from django.db.backends.postgresql.psycopg_any import register_tzloader
 from psycopg.errors import error_from_result
@@ -47,8 +47,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A connection of one tenant of a pool; the tenants of a pool share what is below it, one at a time."""
 
     features_class = DatabaseFeatures
-    session: Session | None = None
     begun = False
+    _session: Session | None = None
     _enter = ENTER
     _ticket: tuple[bytes, ...] = ()
     _ticket_good_until = 0.0  # of time.monotonic()
@@ -56,12 +56,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
         identity = tuple(conn_params[part] for part in ("host", "port", "dbname", "user"))
-        self.session = join(self, identity, lambda: self._open(conn_params))
+        session = self._session = join(self, identity, lambda: self._open(conn_params))
         self.opened_for, self.begun, self._ticket_good_until = self._scope(), False, 0.0
         # PostgreSQL reports the path of a session. Another than ours: a pooler ignored our start-up options.
-        ours = self.session.raw.info.parameter_status("search_path") == NO_PATH
+        ours = session.raw.info.parameter_status("search_path") == NO_PATH
         self._enter = ENTER if ours else ENTER_IN_ZONE
-        return self.session.raw
+        return session.raw
+
+    @property
+    def session(self) -> Session:
+        """What this thread has with the pool, while we are connected."""
+        if self._session is None:
+            raise InterfaceError("connection already closed")
+        return self._session
 
     def check_database_version_supported(self) -> None:
         """Once a session would do, and an alias is made often: `check_cluster` looks at the server's version."""
@@ -161,21 +168,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _commit(self) -> None:
         if self._in_transaction():
             self.begun = False
-            super()._commit()
+            super()._commit()  # type: ignore[misc]  # left out of django-stubs
 
     def _rollback(self) -> None:
         if self._in_transaction():
             self.begun = False
-            super()._rollback()
+            super()._rollback()  # type: ignore[misc]  # left out of django-stubs
 
     def _in_transaction(self) -> bool:
         """Ours, be it begun by us or by a statement of the application."""
-        return self.begun or (self.session is not None and self.session.last is self and not self.session.idle)
+        return self.begun or (self._session is not None and self._session.last is self and not self._session.idle)
 
     def _close(self) -> None:
-        if self.session is not None:
-            self.session.leave(self)
-            self.session, self.begun = None, False
+        if self._session is not None:
+            self._session.leave(self)
+            self._session, self.begun = None, False
 
     def _is_stale(self, scope: TenantContext) -> bool:
         return super()._is_stale(scope) or self.session.replaceable

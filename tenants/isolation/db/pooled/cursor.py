@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db.backends.postgresql import base
-from psycopg import Connection, Copy, NotSupportedError
+from psycopg import ClientCursor, Connection, Copy, NotSupportedError
 from psycopg.generators import execute
 from psycopg.pq import TransactionStatus
 
@@ -24,7 +24,7 @@ IDLE = int(TransactionStatus.IDLE)
 BLANK = b"; \t\r\n"
 
 
-class Cursor(base.Cursor):
+class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
     """Django's, which binds parameters in the client, so that the ORM may send whatever SQL it likes."""
 
     def __init__(self, connection: Connection[Any], wrapper: DatabaseWrapper) -> None:
@@ -34,13 +34,13 @@ class Cursor(base.Cursor):
     def execute(
         self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
     ) -> Self:
-        query = pooled_query(query, self)
+        text: Any = pooled_query(query, self)  # the overloads of psycopg are for each kind of query, not for any
         try:
-            return super().execute(query, params, prepare=prepare, binary=binary)
+            return super().execute(text, params, prepare=prepare, binary=binary)
         except ContextRefused as refused:
             if not self._wrapper.renewed_after(refused):
                 raise
-        return super().execute(query, params, prepare=prepare, binary=binary)
+        return super().execute(text, params, prepare=prepare, binary=binary)
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
         with self._wrapper.in_transaction():
