@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from django.utils import timezone
 
 from tenants.context import TenantContext
 from tenants.errors import TenureError
@@ -107,7 +106,7 @@ class Given:
     def credentials(self, context: TenantContext) -> Credentials:
         if context.incarnation != self.context.incarnation:
             raise CredentialsRefused(f"This process was opened for {self.context.slug} alone.", cure="Open another.")
-        if self.given.storage.expires_at <= timezone.now():
+        if self.given.storage.expires_at <= datetime.now(UTC):
             raise CredentialsRefused(f"The credentials for {context.slug} have ended.", cure="Open a new shell.")
         return self.given
 
@@ -135,7 +134,7 @@ def of(context: TenantContext) -> Credentials:
     """Credentials of this life of the tenant, good for some minutes more. NoCredentialSource, or as the source says."""
     with _kept.lock:
         known = _kept.answers.get(context.incarnation)
-    if known is not None and timezone.now() < known.storage.expires_at - RENEW_BEFORE:
+    if known is not None and datetime.now(UTC) < known.storage.expires_at - RENEW_BEFORE:
         return known
     return renewed(context)
 

@@ -10,7 +10,7 @@ import mimetypes
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
 from threading import Lock
@@ -25,7 +25,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import File
 from django.core.files.storage import Storage
-from django.utils import timezone
 from django.utils.deconstruct import deconstructible
 from django.utils.module_loading import import_string
 
@@ -69,7 +68,7 @@ class TenantStorage(Storage):
         """A presigned link (signature version 4) that downloads the file, for at most 15 minutes."""
         session, client = _opened()
         key = _key(session, name or "")
-        life = min(LINK_LIFE, session.expires_at - timezone.now())
+        life = min(LINK_LIFE, session.expires_at - datetime.now(UTC))
         if life < SHORTEST_LINK:
             raise StorageRefused("The storage session has ended, and a link cannot outlive it.", code="ExpiredToken")
         attachment = f"attachment; filename*=UTF-8''{quote(key.rsplit('/', 1)[-1], safe='')}"
