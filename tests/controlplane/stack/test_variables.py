@@ -1,10 +1,13 @@
 """Every complaint about the environment names its variable and the cure, and shows no password."""
 
+import base64
 import re
 from collections.abc import Mapping
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from controlplane import env
 from controlplane.stack.embedded import Stack
 from controlplane.stack.errors import StackError
 from controlplane.stack.ports import HOST, free_ports
@@ -119,3 +122,13 @@ def test_aws_is_asked_for_with_an_empty_endpoint(stack: Stack) -> None:
 )
 def test_tenants_are_served_by_the_application_that_is_theirs(given: Mapping[str, str], application: str) -> None:
     assert choose(given).application == application
+
+
+def test_a_secret_that_is_another_secrets_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = base64.b64encode(bytes(range(32))).decode()
+    monkeypatch.setenv("TENURE_CONTEXT_SECRET", secret)
+    monkeypatch.setenv("TENURE_MASTER_KEY", secret)
+    with pytest.raises(ImproperlyConfigured, match="TENURE_CONTEXT_SECRET is the same as TENURE_MASTER_KEY"):
+        env.key("TENURE_CONTEXT_SECRET", unlike=("TENURE_MASTER_KEY", "SECRET_KEY"))
+    monkeypatch.delenv("TENURE_MASTER_KEY")
+    assert env.key("TENURE_CONTEXT_SECRET", unlike=("TENURE_MASTER_KEY", "SECRET_KEY")) == bytes(range(32))
