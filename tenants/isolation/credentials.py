@@ -12,7 +12,6 @@ from threading import Lock
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-
 from tenants.context import TenantContext
 from tenants.errors import TenureError
 from tenants.isolation.tickets import ContextKey
