@@ -10,9 +10,12 @@ from django.db import connection
 
 from controlplane.stack.embedded import Stack
 from examples.projects.models import Project
+from provisioning.databases.tiers import connect
 from tenants.context import tenant_scope
 from tenants.models import Tenant
-from tenants.states import TenantState
+from tenants.placement import pool_role
+from tenants.states import TenantState, Tier
+from tests.fleet import onboarded
 from tests.pair import Pair
 
 WHO = "SELECT current_database(), current_schema(), session_user"
@@ -73,6 +76,43 @@ def test_psql_runs_as_the_tenants_role_in_its_schema(pair: Pair, stack: Stack) -
 def test_psql_gets_no_secret_in_its_arguments(pair: Pair, stack: Stack) -> None:
     ran = manage(stack, "tenant_psql", "acme", "--", "-XAtc", "\\! tr '\\0' ' ' < /proc/$PPID/cmdline")
     assert ran.stdout.startswith("psql -XAtc"), ran.stderr
+
+
+def psql(stack: Stack, *arguments: str, typed: str = "") -> list[str]:
+    environment = {**os.environ, **stack.environment}
+    ran = subprocess.run(
+        (sys.executable, "manage.py", "tenant_psql", "initech", *arguments),
+        env=environment,
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_psql_in_a_pool_has_entered_the_tenant_and_keeps_what_was_done(changing_pair: Pair, stack: Stack) -> None:
+    initech, other = (onboarded(slug, Tier.POOL).context() for slug in ("initech", "umbrella"))
+    assert initech.pool_id is not None
+    who = f"{initech.database}|pool_1|{pool_role(initech.pool_id)}"
+    count = "SELECT count(*) FROM projects_tag"
+    assert psql(stack, "--", "-XAtc", WHO, "-c", count) == [who, "4"]
+    assert psql(stack, "--", "-XAt", typed=f"INSERT INTO projects_tag (name) VALUES ('x');\n{count};\n") == [
+        "INSERT 0 1",
+        "5",
+    ]
+    assert psql(stack, "--", "-qAtc", count) == ["5"]
+    with connect(other) as session:
+        assert session.execute(count).fetchall() == [(4,)]
+
+
+def test_a_shell_in_a_pool_is_inside_the_tenants_scope(changing_pair: Pair, stack: Stack) -> None:
+    onboarded("initech", Tier.POOL)
+    code = 'Project.objects.create(name="from the shell"); print(Project.objects.count(), Tag.objects.count())'
+    ran = manage(stack, "tenant_shell", "initech", "-v", "0", "-c", code)
+    assert (ran.stdout.strip(), ran.returncode) == ("1 4", 0), ran.stderr
 
 
 @pytest.mark.parametrize("command", ["tenant_shell", "tenant_psql"])
