@@ -31,6 +31,7 @@ POOLERS: dict[str, Pooler] = {
     "composite_type_stmt": verbatim.as_it_stands,
     "create_domain_stmt": verbatim.as_it_stands,
     "alter_domain_stmt": verbatim.as_it_stands,
+    "create_extension_stmt": verbatim.extended,
     "define_stmt": verbatim.defined,
     "create_stats_stmt": verbatim.as_it_stands,
     "alter_stats_stmt": verbatim.as_it_stands,

@@ -142,7 +142,10 @@ def _execute(connection: Connection, text: str, name: str) -> None:
 def _refuse_faults(connection: Connection, schema: str, name: str) -> None:
     for fault in faults(connection, schema):
         if fault.severity in BARRED:
-            raise CannotPool(fault.subject, f"{name}: {fault.message}", fault.hint)
+            subject, message, hint = (
+                text.replace(f"{schema}.", "") for text in (fault.subject, fault.message, fault.hint)
+            )
+            raise CannotPool(subject, f"{name}: {message}", hint)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from postgast import pg_query_pb2 as tree
 from provisioning.databases.pooling.boundary import SHARED_TABLES
 from provisioning.databases.pooling.constraints import refuse_own
 from provisioning.databases.pooling.names import Names
+from provisioning.databases.pooling.refusals import REFUSALS
 from provisioning.databases.pooling.syntax import Statement, names
 
 _OWN = "Leave it out of the migrations: it belongs to the database, not to the application."
@@ -73,6 +74,13 @@ def renamed(statement: Statement, taken: Names) -> Iterator[str]:
 def commented(statement: Statement, _taken: Names) -> Iterator[str]:
     _refuse_other_kinds(statement, statement.node.objtype, _KINDS | _PARTS)
     yield statement.text
+
+
+def extended(statement: Statement, _taken: Names) -> Iterator[str]:
+    """CREATE EXTENSION: PL/pgSQL is in every database already, so nothing is left to do for it."""
+    if not (statement.node.extname == "plpgsql" and statement.node.if_not_exists):
+        raise statement.refuse(*REFUSALS["create_extension_stmt"])
+    yield from ()
 
 
 def sequence_made(statement: Statement, taken: Names) -> Iterator[str]:

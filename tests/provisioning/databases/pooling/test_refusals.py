@@ -141,6 +141,10 @@ def test_rows_are_not_the_compilers_business() -> None:
     ]
 
 
+def test_a_language_that_is_everywhere_needs_no_extension() -> None:
+    assert compiled("CREATE EXTENSION IF NOT EXISTS plpgsql WITH SCHEMA pg_catalog") == ""
+
+
 def test_what_the_application_says_of_the_shared_table_stands() -> None:
     text = "ALTER TABLE django_migrations ADD CONSTRAINT k UNIQUE (app, name)"
     assert compiled(text) == text
