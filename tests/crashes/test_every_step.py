@@ -22,7 +22,7 @@ from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
 from tenants.models import Event, Tenant
 from tenants.states import TenantState, Tier
 from tests.crashes.harness import KILLED, LONG_AGO, Workers, before_pivot
-from tests.crashes.inventory import NOTHING, inventory, things, whole
+from tests.crashes.inventory import NOTHING, inventory, number_of_things, things, whole
 from tests.fleet import BILLING, accepted, onboarded
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
@@ -31,19 +31,23 @@ AROUND_THE_EFFECT = (Moment.STARTED, Moment.BODY_DONE)  # the engine's own tests
 MOST_POINTS = 14  # of one run of the tests, drawn anew each time: all of them take minutes
 SERVERS_STEPS = ("create database", "create role", "create bucket")  # those with more than one request to a server
 
-Start = Callable[[str], Run]
+Start = Callable[[str, Tier], Run]
 
 
-def begin_onboarding(slug: str) -> Run:
-    return accepted(slug)
+def begin_onboarding(slug: str, tier: Tier) -> Run:
+    return accepted(slug, tier)
 
 
-def begin_rotation(slug: str) -> Run:
-    return lifecycle.rotate_credentials(tenant=onboarded(slug), reason="yearly", actor=BILLING, key=str(uuid4()))
+def begin_rotation(slug: str, tier: Tier) -> Run:
+    return lifecycle.rotate_credentials(tenant=onboarded(slug, tier), reason="yearly", actor=BILLING, key=str(uuid4()))
 
 
-EXAMPLES: dict[tuple[str, int], Start] = {ONBOARD.key: begin_onboarding, ROTATE_CREDENTIALS.key: begin_rotation}
-"""How a run of each workflow begins. A workflow without an example fails the test below."""
+EXAMPLES: dict[tuple[str, int], tuple[Start, tuple[Tier, ...]]] = {
+    ONBOARD.key: (begin_onboarding, (Tier.SCHEMA, Tier.POOL)),
+    ROTATE_CREDENTIALS.key: (begin_rotation, (Tier.SCHEMA,)),  # in a pool there is no password of a tenant's own
+}
+"""How a run of each workflow begins, and in which tiers. A workflow without an example fails the test below."""
+CASES = [(workflow, tier) for workflow in WORKFLOWS.values() for tier in EXAMPLES[workflow.key][1]]
 
 
 @pytest.fixture
@@ -71,28 +75,30 @@ def test_every_registered_workflow_is_killed_here() -> None:
     assert set(EXAMPLES) == set(WORKFLOWS)
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=lambda workflow: workflow.name)
-def test_a_kill_around_any_step_costs_only_time(stack: Stack, workers: Workers, workflow: Workflow) -> None:
+@pytest.mark.parametrize(("workflow", "tier"), CASES, ids=[f"{workflow.name}-{tier}" for workflow, tier in CASES])
+def test_a_kill_around_any_step_costs_only_time(stack: Stack, workers: Workers, workflow: Workflow, tier: Tier) -> None:
+    begin, _tiers = EXAMPLES[workflow.key]
     before = things(stack)
     points = [f"{step.name}:{moment}" for step in workflow.steps for moment in AROUND_THE_EFFECT]
     for number, point in enumerate(points):
-        kill(workers, EXAMPLES[workflow.key](slug(number)), at=point)
+        kill(workers, begin(slug(number), tier), at=point)
     workers.drive_all()
     assert set(Run.objects.values_list("state", flat=True)) == {"succeeded"}
     tenants = list(Tenant.objects.all())
     assert {tenant.state for tenant in tenants} == {TenantState.ACTIVE}
     found = {tenant.slug: inventory(stack, tenant) for tenant in tenants}
-    assert found == {tenant.slug: whole(Tier.SCHEMA) for tenant in tenants}
-    assert len(things(stack) - before) == 3 * len(tenants)  # a role, a schema and a bucket each: no orphan
+    assert found == {tenant.slug: whole(tier) for tenant in tenants}
+    assert len(things(stack) - before) == number_of_things(tier) * len(tenants)  # no orphan
     assert Event.objects.filter(type="tenant.activated").count() == len(tenants)
 
 
-def test_a_kill_in_any_undo_leaves_nothing_behind(stack: Stack, workers: Workers) -> None:
+@pytest.mark.parametrize("tiers", [(Tier.SCHEMA, Tier.DATABASE), (Tier.POOL,)], ids=["own tables", "pool"])
+def test_a_kill_in_any_undo_leaves_nothing_behind(stack: Stack, workers: Workers, tiers: tuple[Tier, ...]) -> None:
     before = things(stack)
     undone = reversed([step.name for step in before_pivot(ONBOARD) if step.undo])
     points = [f"undo/{name}:{moment}" for name in undone for moment in AROUND_THE_EFFECT]
     for number, point in enumerate(points):
-        run = accepted(slug(number), (Tier.SCHEMA, Tier.DATABASE)[number % 2])
+        run = accepted(slug(number), tiers[number % len(tiers)])
         kill(workers, run, at=f"verify:{Moment.STARTED}")
         run.refresh_from_db()
         lifecycle.cancel(run, reason="the order was withdrawn", actor=BILLING)

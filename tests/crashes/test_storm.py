@@ -15,7 +15,7 @@ from tenants.models import Event, Tenant
 from tenants.states import TenantState, Tier
 from tests import databases
 from tests.crashes.harness import Worker, Workers, wait_for
-from tests.crashes.inventory import inventory, things, whole
+from tests.crashes.inventory import inventory, number_of_things, things, whole
 from tests.fleet import accepted
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
@@ -38,7 +38,7 @@ def test_onboarding_in_a_storm_ends_as_if_nothing_had_happened(stack: Stack, wor
     RunLimit.objects.update(max_running=TENANTS)
     before = things(stack)
     for number in range(TENANTS):
-        accepted(f"acme-{number}", (Tier.SCHEMA, Tier.DATABASE)[number % 2])
+        accepted(f"acme-{number}", (Tier.SCHEMA, Tier.DATABASE, Tier.POOL)[number % 3])
     crew = [workers.fork(forever=True, lease_s=LEASE_S) for _ in range(CREW)]
     frozen: list[Worker] = []
     for fault in dice.sample(FAULTS, len(FAULTS)):
@@ -73,7 +73,8 @@ def test_onboarding_in_a_storm_ends_as_if_nothing_had_happened(stack: Stack, wor
     assert {tenant.state for tenant in tenants.values()} == {TenantState.ACTIVE}
     expected = {slug: whole(Tier(tenant.context().tier)) for slug, tenant in tenants.items()}
     assert {slug: inventory(stack, tenant) for slug, tenant in tenants.items()} == expected
-    assert len(things(stack) - before) == 3 * TENANTS  # no orphan
+    expected_things = sum(number_of_things(Tier(tenant.context().tier)) for tenant in tenants.values())
+    assert len(things(stack) - before) == expected_things  # no orphan
     assert Event.objects.filter(type="tenant.activated").count() == TENANTS
 
 
