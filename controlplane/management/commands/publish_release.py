@@ -33,6 +33,8 @@ class Command(BaseCommand):
                 raise CommandError(f"{error} {error.cure}") from error
         if verbosity:
             for refusal in release.pool_refusals:
-                self.stderr.write(f"Not for pools: {refusal['reason']} {refusal['instead']}\n    {refusal['statement']}")
+                self.stderr.write(
+                    f"Not for pools: {refusal['reason']} {refusal['instead']}\n    {refusal['statement']}"
+                )
             same = before is not None and before.pk == release.pk
             self.stdout.write(f"Nothing new: {release.name} is current." if same else f"Published {release.name}.")
