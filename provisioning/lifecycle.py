@@ -51,6 +51,7 @@ from provisioning.workflows.accepting import (
     shares_its_role,
     start_onboarding,
 )
+from provisioning.workflows.accepting_together import onboard_together
 from provisioning.workflows.data_keys import (
     destroy_data_key,
     hand_out_data_keys,
@@ -139,6 +140,7 @@ def onboard(*, wish: TenantWish, actor: Actor, key: str, request_id: str = "", p
     try:
         with transaction.atomic():
             tenant = new_tenant(asked)
+            tenant.save(force_insert=True)
             reserve(tenant, asked.tier)
             events.record(EventType.TENANT_CREATED, tenant_id=tenant.pk)
             run = start_onboarding(tenant, actor=actor, key=key, request_id=request_id, wish=wish.digest)
@@ -292,6 +294,7 @@ __all__ = [
     "ReleaseCannotBePooled", "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
     "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "change_pool", "current_release",
     "destroy_data_key", "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard",
+    "onboard_together",
     "pause", "plan_onboard", "publish", "published_keys", "register_cluster", "replace_token_keys", "resume",
     "retired_data_keys", "retry", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password",
     "rotate_token_key", "skip", "sweep", "undo", "update_tenant", "verify_resources",

@@ -36,12 +36,21 @@ __all__ = [
     "Outcome",
     "Report",
     "Wrong",
-    "chain_of",
     "verify",
     "write",
     "write_together",
 ]
 
+# The chains are locked in the order of their ids; entries of one chain stay in the order they were given in.
+APPEND = """
+SELECT audit_append(chain, body) FROM (
+    SELECT coalesce(t.audit_chain, %s) AS chain, e.body
+    FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS e (tenant, body, place)
+    LEFT JOIN tenants_tenant t ON t.id = e.tenant
+    WHERE e.tenant IS NULL OR t.id IS NOT NULL
+    ORDER BY 1, e.place OFFSET 0
+) AS located
+"""
 VERSION = 1
 GENESIS = bytes(32)
 CHUNK = 2_000  # entries fetched at once while verifying: about 2 MB
@@ -137,20 +146,18 @@ def write(
 
 
 def write_together(entries: Iterable[Entry]) -> None:
-    """Append several entries, in the order of their chains' ids: in any other, two transactions could deadlock."""
+    """Append several entries, in the order of their chains' ids: in any other, two transactions could deadlock.
+
+    A tenant's chain has an id of its own, random, so that a chain kept after erasure leads to nobody.
+    """
     if not connection.in_atomic_block:
         raise AuditOutsideTransaction
-    located = [(chain_of(entry.tenant), body_of(entry)) for entry in entries]
+    given = [(entry.tenant if entry.tenant is None else _uuid(entry.tenant), body_of(entry)) for entry in entries]
+    tenants, bodies = [tenant for tenant, _body in given], [body for _tenant, body in given]
     with connection.cursor() as cursor:
-        for chain, body in sorted(located, key=lambda found: found[0]):
-            cursor.execute("SELECT audit_append(%s, %s)", (chain, body))
-
-
-def chain_of(tenant: UUID | None) -> UUID:
-    """The chain's id: random for a tenant, so that a chain kept after erasure leads to nobody."""
-    if tenant is None:
-        return PLATFORM_CHAIN
-    return Tenant.objects.values_list("audit_chain", flat=True).get(pk=_uuid(tenant))
+        cursor.execute(APPEND, (PLATFORM_CHAIN, tenants, bodies))
+        if cursor.rowcount < len(given):
+            raise Tenant.DoesNotExist
 
 
 def body_of(entry: Entry) -> str:

@@ -1,14 +1,22 @@
 """Events: what integrations will read. Written with the change they tell of, in one transaction, never after it."""
 
+import json
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
-from tenants.models import Event, Tenant
+from tenants.models import Tenant
+
+APPEND = """
+WITH counted AS (
+    UPDATE tenants_tenant SET event_sequence = event_sequence + 1 WHERE id = ANY (%s) RETURNING id, event_sequence
+)
+INSERT INTO tenants_event (tenant_id, sequence, type, operation, data, xid)
+SELECT id, event_sequence, %s, %s::uuid, %s::jsonb, pg_current_xact_id()::text::bigint FROM counted
+"""
 
 
 class EventType(StrEnum):
@@ -27,13 +35,16 @@ def record(
     type: EventType, *, tenant_id: UUID, operation: UUID | None = None, data: dict[str, Any] | None = None
 ) -> None:
     """Append one event. Must run inside the transaction of the change: it takes the lock on the tenant's row."""
+    record_together(type, tenant_ids=[tenant_id], operation=operation, data=data)
+
+
+def record_together(
+    type: EventType, *, tenant_ids: list[UUID], operation: UUID | None = None, data: dict[str, Any] | None = None
+) -> None:
+    """The same event of several tenants, each named once."""
     if not connection.in_atomic_block:
         raise TransactionManagementError("An event is written in the transaction of the change it tells of.")
-    Tenant.objects.filter(pk=tenant_id).update(event_sequence=F("event_sequence") + 1)
-    sequence = Tenant.objects.values_list("event_sequence", flat=True).get(pk=tenant_id)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id()::text::bigint")
-        (xid,) = cursor.fetchone()
-    Event.objects.create(
-        type=type, tenant_id=tenant_id, sequence=sequence, operation=operation, data=data or {}, xid=xid
-    )
+        cursor.execute(APPEND, (tenant_ids, str(type), operation, json.dumps(data or {})))
+        if cursor.rowcount < len(tenant_ids):
+            raise Tenant.DoesNotExist

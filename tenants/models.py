@@ -198,16 +198,7 @@ class Tenant(models.Model):
         # By name: an application's process may read these columns of a placement and its cluster, and no others.
         columns = ("tenant", "tier", "database", "schema", "pool", "cluster__name")
         placement = self.placements.select_related("cluster").only(*columns).get(active=True)
-        return TenantContext(
-            tenant_id=self.id,
-            incarnation=self.incarnation,
-            slug=self.slug,
-            tier=Tier(placement.tier),
-            cluster=placement.cluster.name,
-            database=placement.database,
-            schema=placement.schema,
-            pool_id=placement.pool_id,
-        )
+        return placement.context_of(self)
 
     def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:
         raise NotDeletable
@@ -250,6 +241,22 @@ class Placement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tier} on {self.cluster_id}"
+
+    def context(self) -> TenantContext:
+        """Of its tenant, while this is where that lives."""
+        return self.context_of(self.tenant)
+
+    def context_of(self, tenant: Tenant) -> TenantContext:
+        return TenantContext(
+            tenant_id=tenant.id,
+            incarnation=tenant.incarnation,
+            slug=tenant.slug,
+            tier=Tier(self.tier),
+            cluster=self.cluster.name,
+            database=self.database,
+            schema=self.schema,
+            pool_id=self.pool_id,
+        )
 
 
 class Domain(models.Model):

@@ -1,5 +1,6 @@
 """The register of clusters, and where a new tenant is placed: the least full open one of its region."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -145,9 +146,35 @@ def reserve(tenant: Tenant, tier: Tier | str) -> Placement:
             chosen = choose_cluster(region=tenant.region, tier=Tier(tier))
             cluster = Cluster.objects.select_for_update().get(pk=chosen.pk)
             if not _why_not(cluster, tenant.region):
-                Cluster.objects.filter(pk=cluster.pk).update(placed=F("placed") + 1)
-                return Placement.objects.create(tenant=tenant, cluster=cluster, **_where(tenant, Tier(tier), cluster))
+                (placement,) = _place([tenant], Tier(tier), cluster)
+                return placement
             # Somebody took the last place, or closed it, while we waited for the lock: choose again.
+
+
+def reserve_together(tenants: Sequence[Tenant], tier: Tier) -> None:
+    """A place for each of these tenants of one region, who have none yet: as many as it takes go to one cluster.
+
+    All of them or none. Raises as `reserve` does.
+    """
+    left = list(tenants)
+    with transaction.atomic():
+        while left:
+            chosen = choose_cluster(region=left[0].region, tier=tier)
+            cluster = Cluster.objects.select_for_update().get(pk=chosen.pk)
+            if not _why_not(cluster, left[0].region):
+                left = left[len(_place(left, tier, cluster)) :]
+
+
+def _place(tenants: Sequence[Tenant], tier: Tier, cluster: Cluster) -> list[Placement]:
+    """Place the first of the tenants, as many as there is room for, on a locked cluster."""
+    here, pool = tenants[: cluster.capacity - cluster.placed], None
+    if tier == Tier.POOL:
+        pool, taken = pools.take_places(cluster, len(here))
+        here = here[:taken]
+    Cluster.objects.filter(pk=cluster.pk).update(placed=F("placed") + len(here))
+    return Placement.objects.bulk_create(
+        Placement(tenant=tenant, cluster=cluster, **_where(tenant, tier, cluster, pool)) for tenant in here
+    )
 
 
 def release_placement(tenant: Tenant, *, at: datetime) -> None:
@@ -164,17 +191,14 @@ def release_placement(tenant: Tenant, *, at: datetime) -> None:
             pools.recount(placed.pool)
 
 
-def _where(tenant: Tenant, tier: Tier, cluster: Cluster) -> dict[str, Any]:
+def _where(tenant: Tenant, tier: Tier, cluster: Cluster, pool: Pool | None) -> dict[str, Any]:
     """Names derived from the tenant's id. See ddl's Note [One schema name in dedicated databases]."""
     key = tenant_key(tenant.pk)
-    match tier:
-        case Tier.POOL:
-            pool = pools.take_place(cluster)
-            return {"tier": tier, "pool": pool, "database": cluster.database, "schema": pool.schema}
-        case Tier.SCHEMA:
-            return {"tier": tier, "database": cluster.database, "schema": key}
-        case Tier.DATABASE:
-            return {"tier": tier, "database": key, "schema": DEDICATED_SCHEMA}
+    if pool is not None:
+        return {"tier": tier, "pool": pool, "database": cluster.database, "schema": pool.schema}
+    if tier == Tier.DATABASE:
+        return {"tier": tier, "database": key, "schema": DEDICATED_SCHEMA}
+    return {"tier": tier, "database": cluster.database, "schema": key}
 
 
 def _why_not(cluster: Cluster, region: str) -> str:
@@ -202,4 +226,5 @@ def _limit(cluster: Cluster) -> None:
 __all__ = [
     "ClusterElsewhere", "NoCapacity", "NoRelease", "ReleaseCannotBePooled", "change_cluster", "change_pool",
     "choose_cluster", "current_release", "foresee", "register_cluster", "release_placement", "reserve",
+    "reserve_together",
 ]  # fmt: skip

@@ -10,6 +10,10 @@ which stops nobody and shows in pg_locks, on whichever database it is. The lock 
 newer claim either finds the session and ends it, or is found by it: a second connection takes the lock, then asks
 whether the first is alive, and only then acts. The name alone would not do: a former run's fence row may not be
 committed yet, and then nothing tells whose sessions to look for.
+
+A session that serves one claim after the other (see servers' Note [Sessions are kept]) is as good as a new one: between
+two it holds no lock, and it gets its name before the lock. A worker that wakes late takes the lock anew, and finds no
+row to raise.
 """
 
 from collections.abc import Iterator
@@ -20,7 +24,7 @@ from uuid import UUID
 from psycopg import sql
 
 from provisioning.databases.ddl import HOUSE
-from provisioning.databases.servers import Connection, connect, run, server_errors
+from provisioning.databases.servers import Connection, connect, run, server_errors, session
 from provisioning.errors import StaleFence
 from provisioning.models import Claim
 from tenants.context import TenantContext
@@ -84,7 +88,12 @@ def fenced_without_transaction(tenant: TenantContext, claim: Claim, cluster: Clu
 
 @contextmanager
 def _at_work(tenant: TenantContext, claim: Claim, cluster: Cluster, database: str | None) -> Iterator[Connection]:
-    with connect(cluster, database=database, application=application_name(claim)) as connection:
+    name = application_name(claim)
+    with (
+        session(cluster, application=name)
+        if database in {None, cluster.database}
+        else connect(cluster, database=database, application=name)
+    ) as connection:
         _end_older_sessions(connection, tenant, claim)
         yield connection
 

@@ -19,7 +19,7 @@ from provisioning.databases.ddl import GUARD
 from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import pool_of
 from provisioning.databases.releases import release_named
-from provisioning.databases.servers import Connection, connect, run, server_errors
+from provisioning.databases.servers import Connection, run, session
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle
 from tenants.context import TenantContext
@@ -150,7 +150,7 @@ def _lives_here(connection: Connection, tenant: TenantContext) -> bool:
 @contextmanager
 def _inside(tenant: TenantContext) -> Iterator[tuple[Pool, Connection]]:
     pool = pool_of(tenant)
-    with server_errors(pool.cluster.name), connect(pool.cluster) as connection:
+    with session(pool.cluster) as connection:
         yield pool, connection
 
 

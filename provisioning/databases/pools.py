@@ -61,13 +61,14 @@ def next_pool(cluster: Cluster) -> Pool:
     return max(fitting, key=lambda pool: pool.placed) if fitting else _another(cluster, release, rows)
 
 
-def take_place(cluster: Cluster) -> Pool:
-    """One place in a pool. The caller holds the lock on the cluster's row, so nobody else takes the same one."""
+def take_places(cluster: Cluster, wanted: int) -> tuple[Pool, int]:
+    """At most so many places in one pool, and how many. The caller holds the lock on the cluster's row."""
     pool = next_pool(cluster)
+    taken = min(wanted, pool.capacity - pool.placed)
     if pool._state.adding:  # noqa: SLF001
         pool.save(force_insert=True)
-    Pool.objects.filter(pk=pool.pk).update(placed=F("placed") + 1)
-    return pool
+    Pool.objects.filter(pk=pool.pk).update(placed=F("placed") + taken)
+    return pool, taken
 
 
 def recount(pool: Pool) -> None:

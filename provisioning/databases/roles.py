@@ -17,7 +17,7 @@ from provisioning.databases import ddl, guard
 from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import password_of, pool_of
 from provisioning.databases.reach import finding, other_databases, other_schemas, too_mighty
-from provisioning.databases.servers import Connection, connect, is_open, run, server_errors, url_of
+from provisioning.databases.servers import Connection, connect, is_open, run, server_errors, session, url_of
 from provisioning.models import Claim, Handle, ResourceKind, Secret
 from tenants.context import TenantContext
 from tenants.errors import StateConflict
@@ -108,7 +108,7 @@ class LoginRole:
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
-        with server_errors(cluster.name), connect(cluster) as connection:
+        with session(cluster) as connection:
             if not _exists(connection, role):
                 yield finding("ROLE_MISSING", role, "The tenant's role is not there.", severity=Severity.ERROR)
                 return

@@ -7,7 +7,7 @@ from provisioning.databases import ddl, space
 from provisioning.databases.fencing import fenced
 from provisioning.databases.releases import release_named, release_of
 from provisioning.databases.replay import replay
-from provisioning.databases.servers import Connection, connect, run, server_errors
+from provisioning.databases.servers import Connection, run, session
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle
 from tenants.context import TenantContext
@@ -52,6 +52,5 @@ class SchemaTier:
 
 @contextmanager
 def _inside(handle: Handle) -> Iterator[Connection]:
-    cluster = Cluster.objects.get(name=handle["cluster"])
-    with server_errors(cluster.name), connect(cluster, database=handle["database"]) as connection:
+    with session(Cluster.objects.get(name=handle["cluster"])) as connection:
         yield connection

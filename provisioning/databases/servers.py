@@ -1,7 +1,11 @@
 """Connections to the clusters, and the one place where PostgreSQL's errors become ours."""
 
+import atexit
+import os
+import time
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -25,6 +29,8 @@ SESSION: dict[str, str | int] = {
 # An unqualified name must never be found in somebody's schema. Names are compared in text, so the form is fixed too.
 # Whoever waits longer than 15 s for a lock meets an outage: our own older sessions are ended before.
 OPTIONS = "-c search_path=pg_catalog -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c lock_timeout=15s"
+
+NAME_SESSION = "SELECT set_config('application_name', %s, false)"
 
 
 class ServerUnavailable(Transient):
@@ -51,6 +57,69 @@ def url_of(cluster: Cluster) -> str:
     return unseal(bytes(cluster.sealed_url), purpose=PURPOSE, owner=str(cluster.id)).decode()
 
 
+# Note [Sessions are kept]
+# A new session costs both sides some 10 ms, most of it SCRAM and reading catalogs, and one onboarding wants five.
+# So a session is kept when its block ended well, and given to the next block of the same process that asks for the same
+# login: after DISCARD ALL, which leaves no setting, role, lock or temporary table behind, and for KEPT_S after it was
+# opened. Only sessions on shared databases and pools are kept. One on a tenant's own database, or on a template, would
+# stand in the way of DROP and CREATE DATABASE.
+KEPT_S = 60.0
+MOST_KEPT = 2  # of one login and process: a fenced block holds two at most
+
+_kept: defaultdict[tuple[int, str], list[tuple[Connection, float]]] = defaultdict(list)
+
+
+@contextmanager
+def session(cluster: Cluster, *, application: str = "tenure") -> Iterator[Connection]:
+    """A session on the cluster's shared database as the provisioning role, in autocommit, a kept one if there is one.
+
+    `application` is what it is called meanwhile. Raises ServerUnavailable. See Note [Sessions are kept].
+    """
+    with server_errors(cluster.name), kept_session(_conninfo(url_of(cluster)), application=application) as connection:
+        yield connection
+
+
+@contextmanager
+def kept_session(conninfo: str, *, application: str = "tenure") -> Iterator[Connection]:
+    """The same for any login. Raises psycopg errors."""
+    idle = _kept[os.getpid(), conninfo]
+    connection, opened = _taken(idle, application) or (_open(conninfo), time.monotonic())
+    try:
+        if connection.info.parameter_status("application_name") != application:
+            run(connection, NAME_SESSION, application)
+        yield connection
+        connection.execute("DISCARD ALL")  # refused inside a transaction: such a session is not kept
+    except BaseException:
+        connection.close()
+        raise
+    if len(idle) < MOST_KEPT:
+        idle.append((connection, opened))
+    else:
+        connection.close()
+
+
+def close_kept() -> None:
+    """End the sessions that this process keeps."""
+    for (process, _conninfo), idle in _kept.items():
+        while idle and process == os.getpid():
+            idle.pop()[0].close()
+
+
+atexit.register(close_kept)
+
+
+def _taken(idle: list[tuple[Connection, float]], application: str) -> tuple[Connection, float] | None:
+    """A kept session that still answers, named."""
+    while idle:
+        connection, opened = idle.pop()
+        if time.monotonic() - opened < KEPT_S:
+            with suppress(psycopg.OperationalError, psycopg.InterfaceError):
+                run(connection, NAME_SESSION, application)
+                return connection, opened
+        connection.close()
+    return None
+
+
 def connect(cluster: Cluster, *, database: str | None = None, application: str = "tenure") -> Connection:
     """As the provisioning role, in autocommit; to the shared database unless another is named. ServerUnavailable."""
     return open_url(url_of(cluster), subject=cluster.name, dbname=database, application_name=application)
@@ -59,10 +128,17 @@ def connect(cluster: Cluster, *, database: str | None = None, application: str =
 def open_url(url: str, *, subject: str, **overrides: str | int | None) -> Connection:
     """Connect with our session rules. `subject` is the cluster's name in errors; the URL is never shown."""
     given: dict[str, str | int] = {name: value for name, value in overrides.items() if value is not None}
-    conninfo = make_conninfo(url, **SESSION | {"options": OPTIONS} | given)
     with server_errors(subject):
-        # Statements are prepared by nobody: each is sent once, and a pooler in between would lose them.
-        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        return _open(_conninfo(url, **given))
+
+
+def _conninfo(url: str, **given: str | int) -> str:
+    return make_conninfo(url, **SESSION | {"options": OPTIONS} | given)
+
+
+def _open(conninfo: str) -> Connection:
+    # Statements are prepared by nobody: each is sent once, and a pooler in between would lose them.
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import logging
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
@@ -63,6 +64,7 @@ class Turn:
     until: float  # by `monotonic`
     one_by_one: bool
     ended: tuple[RunStep, Outcome | Failure] | None = None  # how the last body ended, not recorded yet
+    known: dict[str, Any] = field(default_factory=dict)  # see StepContext
 
     def next_row(self) -> RunStep | None:
         """Record how the last body ended, and start the next step. None: the turn is over, and the lease is freed."""
@@ -86,11 +88,11 @@ class Turn:
         """Call the body of a step that has been started."""
         self.lease.expect(self.workflow[row.name].timeout)
         if not self.workflow[row.name].atomic:
-            self.ended = row, attempt(self.run, self.workflow, row)
+            self.ended = row, attempt(self.run, self.workflow, row, self.known)
             return
         try:
             with fenced_transaction(self.run):
-                self._settle(row, attempt(self.run, self.workflow, row))
+                self._settle(row, attempt(self.run, self.workflow, row, self.known))
         except DatabaseError as error:
             if not is_outage(error):
                 raise
@@ -116,7 +118,7 @@ class Turn:
             if self.one_by_one or step.pivot or not step.atomic:
                 return row, recorded
             self.lease.expect(step.timeout)
-            following = self._settle(row, attempt(self.run, self.workflow, row))
+            following = self._settle(row, attempt(self.run, self.workflow, row, self.known))
             recorded.append(row)
         return None, recorded
 
@@ -125,12 +127,12 @@ class Turn:
         if isinstance(outcome, Failure):
             record.raised(self.run, self.workflow, row, outcome)
             return None
-        following = record.finished(self.run, row, outcome)
+        following = record.finished(self.run, row, outcome, atomic=self.workflow[row.name].atomic)
         reached(Moment.BEFORE_RECORD, row.name, row.direction)
         return following
 
 
-def attempt(run: Run, workflow: Workflow, row: RunStep) -> Outcome | Failure:
+def attempt(run: Run, workflow: Workflow, row: RunStep, known: dict[str, Any]) -> Outcome | Failure:
     """One call of one body. Inside a transaction what it wrote is rolled back if it fails.
 
     Raises what it met if that has cost the transaction, too.
@@ -138,8 +140,10 @@ def attempt(run: Run, workflow: Workflow, row: RunStep) -> Outcome | Failure:
     reached(Moment.STARTED, row.name, row.direction)
     try:
         with transaction.atomic() if connection.in_atomic_block else nullcontext():
-            context = StepContext(run=run, row=row, input=workflow.load(run.input))
+            context = StepContext(run=run, row=row, input=workflow.load(run.input), known=known)
             outcome = record.checked(workflow[row.name].body(row.direction)(context))
+            if workflow[row.name].atomic:
+                known.clear()
             reached(Moment.BODY_DONE, row.name, row.direction)
             return outcome
     except Exception as error:  # the one broad except: failure() tells the kinds apart

@@ -1,6 +1,7 @@
 """Every write of a run on its way from step to step. Each function runs in a transaction that holds the run's row."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from django.db.models.functions import Now
 
 from provisioning.engine import rows
 from provisioning.engine.failure import Failure, Verdict, jitter
-from provisioning.engine.fence import fenced
+from provisioning.engine.fence import fenced, fenced_beside, fenced_with_the_next
 from provisioning.engine.rows import NOW
 from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Workflow
 from provisioning.models import Control, Direction, EventKind, Run, RunEvent, RunState, RunStep, StepState
@@ -52,19 +53,25 @@ def started(run: Run, workflow: Workflow, *, give_back: bool, row: RunStep | Non
         return None
     step = workflow[row.name]
     begins = row.state in (StepState.PENDING, StepState.FAILED)
-    fenced(
-        run,
-        pivoted=run.pivoted or (step.pivot and run.direction == Direction.DO),
-        deadline_at=step.deadline if begins else run.deadline_at,
-    )
     silent = row.state == StepState.STARTED and row.fence != run.fence  # nobody said how that one ended
-    _write(
-        row,
-        state=StepState.STARTED,
-        fence=run.fence,
-        started_at=row.started_at or NOW,
-        crashes=row.crashes + int(silent),
+    row.crashes += int(silent)
+    fenced_beside(
+        run,
+        {
+            "pivoted": run.pivoted or (step.pivot and run.direction == Direction.DO),
+            "deadline_at": step.deadline if begins else run.deadline_at,
+        },
+        (
+            row,
+            {
+                "state": StepState.STARTED,
+                "fence": run.fence,
+                "started_at": row.started_at or NOW,
+                "crashes": row.crashes,
+            },
+        ),
     )
+    row.state, row.fence = StepState.STARTED, run.fence
     return row
 
 
@@ -83,31 +90,34 @@ def _turn_is_over(run: Run, row: RunStep, *, give_back: bool) -> bool:
     return True
 
 
-def finished(run: Run, row: RunStep, outcome: Outcome) -> RunStep | None:
-    """Keep what a body gave back, and move the cursor. Returns the row under it, where there is one to go on with."""
+def finished(run: Run, row: RunStep, outcome: Outcome, *, atomic: bool) -> RunStep | None:
+    """Keep what a body gave back, and move the cursor. Returns the row under it, where there is one to go on with.
+
+    An atomic body may have changed its own run in this transaction, so that row is read again at once.
+    """
     if isinstance(outcome, Again):
         _write(row, state=StepState.WAITING, cursor=outcome.cursor, note=outcome.note[:500])
         due = {} if outcome.after == AT_ONCE else _wait(run, outcome.after)
         fenced(run, attempts=0, crashes=0, **due)
         return row
-    _write(row, state=StepState.SUCCEEDED, output=outcome.output, finished_at=NOW, reason="")
     if outcome.also is not None:
         outcome.also()
-    return go_on(run, row)
+    changes = {"state": StepState.SUCCEEDED, "output": outcome.output, "finished_at": NOW, "reason": ""}
+    following = rows.written_then(row, changes, *_after(row))
+    return go_on(run, following, write=fenced if atomic else fenced_with_the_next)
 
 
 def skip(run: Run, row: RunStep, reason: str) -> None:
     """Leave a step out, for a reason."""
     _write(row, state=StepState.SKIPPED, reason=reason[:500], finished_at=NOW)
-    go_on(run, row)
+    go_on(run, rows.found(RunStep, *_after(row)), write=fenced)
 
 
-def go_on(run: Run, row: RunStep) -> RunStep | None:
-    """To the next step of this direction, which is returned, or to the end when `row` was the last."""
-    following = _following(row)
+def go_on(run: Run, following: RunStep | None, *, write: Callable[..., None]) -> RunStep | None:
+    """To the next step of this direction, which is returned, or to the end when there is none."""
     if following is not None:
         error = run.error if run.direction == Direction.UNDO else None  # what turned the run back stays in view
-        fenced(run, step=following.name, attempts=0, crashes=0, error=error, deadline_at=WAITS_FOR)
+        write(run, step=following.name, attempts=0, crashes=0, error=error, deadline_at=WAITS_FOR)
     elif run.direction == Direction.DO:
         end(run, RunState.SUCCEEDED, error=None)
     else:
@@ -236,7 +246,11 @@ def end(run: Run, state: RunState, *, error: dict[str, Any] | None, actor: Actor
 
 def write_event(run: Run, kind: EventKind, *, detail: str = "", actor: Actor | None = None, **fields: Any) -> None:
     """One more line of what happened to the run."""
-    RunEvent.objects.create(
+    event(run, kind, detail=detail, actor=actor, **fields).save(force_insert=True)
+
+
+def event(run: Run, kind: EventKind, *, detail: str = "", actor: Actor | None = None, **fields: Any) -> RunEvent:
+    return RunEvent(
         run=run,
         step=run.step,
         direction=run.direction,
@@ -251,7 +265,11 @@ def write_event(run: Run, kind: EventKind, *, detail: str = "", actor: Actor | N
 
 def write_audit(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome = audit.Outcome.DONE) -> None:
     """One entry of the audit log: last in its transaction, since it locks the tenant's chain."""
-    audit.write(
+    audit.write_together([entry(run, action, actor=actor, outcome=outcome)])
+
+
+def entry(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome) -> audit.Entry:
+    return audit.Entry(
         action,
         actor=actor,
         object=(ObjectType.OPERATION, run.pk),
@@ -286,14 +304,14 @@ def is_open(run: Run, row: RunStep) -> bool:
     return rows.found(RunStep, mine, (row.pk, run.fence)) is not None
 
 
-def _following(row: RunStep) -> RunStep | None:
+def _after(row: RunStep) -> tuple[str, tuple[object, ...]]:
+    """The condition for the step behind this one, in its direction."""
     way = "position > %s ORDER BY position" if row.direction == Direction.DO else "position < %s ORDER BY position DESC"
-    conditions = (row.run_id, row.direction, row.position)
-    return rows.found(RunStep, f"run_id = %s AND direction = %s AND {way} LIMIT 1", conditions)
+    return f"run_id = %s AND direction = %s AND {way} LIMIT 1", (row.run_id, row.direction, row.position)
 
 
 def _write(row: RunStep, **changes: object) -> None:
-    rows.written(row, "true", (), **changes)
+    rows.written(row, "true", (), changes)
 
 
 def _tell(run: Run, state: RunState, actor: Actor) -> None:

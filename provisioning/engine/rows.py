@@ -6,7 +6,7 @@ Names of tables and columns are those of the models; `where` is a literal of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -20,13 +20,35 @@ NOW = timedelta(0)
 """As the value of a column of times: the database's clock. Any timedelta there is that clock plus so much."""
 
 
-def written(row: Model, where: str, conditions: Sequence[object], **changes: object) -> bool:
-    """Write `changes` to the row if `where` holds as well, and bring `row` up to date. False: it does not hold."""
-    model = type(row)
-    timed = frozenset(name for name, value in changes.items() if isinstance(value, timedelta))
-    statement = _update(model, tuple(changes), timed, where)
-    values = [value if name in timed else _dumped(model, name, value) for name, value in changes.items()]
-    return _filled(row, statement, (*values, row.pk, *conditions))
+Changes = Mapping[str, object]
+
+
+def written(
+    row: Model,
+    where: str,
+    conditions: Sequence[object],
+    changes: Changes,
+    *,
+    beside: tuple[Model, Changes] | None = None,
+) -> bool:
+    """Write `changes` to the row if `where` holds as well, and bring `row` up to date. False: it does not hold.
+
+    `beside` is another row and its changes, written in the same statement and not read.
+    """
+    text, values = _update(row, changes)
+    statement = f"{text} AND {where} RETURNING {_columns(type(row))}"
+    if beside is not None:
+        first, before = _update(*beside)
+        statement, values = f"WITH beside AS ({first}) {statement}", (*before, *values)
+    return _filled(row, statement, (*values, *conditions))
+
+
+def written_then(row: Row, changes: Changes, where: str, conditions: Sequence[object]) -> Row | None:
+    """Write `changes` to the row, without reading it, and give the first other row that `where` names, or None."""
+    text, values = _update(row, changes)
+    other = type(row)()
+    statement = f"WITH written AS ({text}) {_select(type(row), where, '')}"
+    return other if _filled(other, statement, (*values, *conditions)) else None
 
 
 def found(model: type[Row], where: str, conditions: Sequence[object]) -> Row | None:
@@ -48,7 +70,7 @@ def locked(row: Model, where: str, conditions: Sequence[object], *, idle_s: floa
 def _filled(row: Model, statement: str, parameters: Sequence[object], *, skip: int = 0) -> bool:
     """Run a statement that gives one row of this model behind `skip` other columns."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        cursor.execute(statement, parameters)  # type: ignore[arg-type]  # UUIDs too: psycopg adapts them
         values = cursor.fetchone()
     if values is None:
         return False
@@ -58,12 +80,20 @@ def _filled(row: Model, statement: str, parameters: Sequence[object], *, skip: i
     return True
 
 
+def _update(row: Model, changes: Changes) -> tuple[str, tuple[object, ...]]:
+    """The statement as far as the row's id, and its values."""
+    model = type(row)
+    timed = frozenset(name for name, value in changes.items() if isinstance(value, timedelta))
+    values = (value if name in timed else _dumped(model, name, value) for name, value in changes.items())
+    return _update_text(model, tuple(changes), timed), (*values, row.pk)
+
+
 @lru_cache(maxsize=256)
-def _update(model: type[Model], names: tuple[str, ...], timed: frozenset[str], where: str) -> str:
+def _update_text(model: type[Model], names: tuple[str, ...], timed: frozenset[str]) -> str:
     settings = ", ".join(
         f"{_column(model, name)} = {'statement_timestamp() + %s' if name in timed else '%s'}" for name in names
     )
-    return f"UPDATE {model._meta.db_table} SET {settings} WHERE id = %s AND {where} RETURNING {_columns(model)}"  # noqa: SLF001
+    return f"UPDATE {model._meta.db_table} SET {settings} WHERE id = %s"  # noqa: SLF001
 
 
 @lru_cache(maxsize=64)
@@ -71,6 +101,7 @@ def _select(model: type[Model], where: str, before: str) -> str:
     return f"SELECT {before}{_columns(model)} FROM {model._meta.db_table} WHERE {where}"  # noqa: SLF001
 
 
+@lru_cache(maxsize=8)
 def _columns(model: type[Model]) -> str:
     return ", ".join(f'"{field.column}"' for field in model._meta.concrete_fields)  # noqa: SLF001
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +14,7 @@ from django.db.models.functions import Now
 from provisioning.engine import bell, record
 from provisioning.engine.workflow import Workflow, Workflows
 from provisioning.errors import KeyReused, OperationInProgress
-from provisioning.models import EventKind, Queue, Run, RunStep
+from provisioning.models import EventKind, Queue, Run, RunEvent, RunStep
 from tenants import audit
 from tenants.audit import Actor, AuditAction
 
@@ -46,22 +48,17 @@ def start(
     The same (actor, key) gives the run that exists; KeyReused if that one is for another workflow, tenant or input.
     Raises OperationInProgress while another operation holds `lock_key`, TypeError for another workflow's input.
     """
-    if not transaction.get_connection().in_atomic_block:
-        raise transaction.TransactionManagementError("start() belongs into the transaction of what it is about.")
-    run = Run(
-        workflow=workflow.name,
-        version=workflow.version,
-        queue=workflow.queue,
+    _assert_inside()
+    run = _run(
+        workflow,
+        actor,
         priority=priority,
         tenant_id=tenant_id,
         lock_key=lock_key,
         limit_key=limit_key,
         fair_key=fair_key or str(actor),
         input=workflow.dump(input),
-        step=workflow.steps[0].name,
-        deadline_at=Now() + QUEUED_FOR[workflow.queue],
         reason=reason,
-        actor=str(actor),
         key=key,
         request_id=request_id,
     )
@@ -74,6 +71,63 @@ def start(
     bell.ring_after_commit(workflow.queue)
     run.refresh_from_db()
     return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """One of many runs to start together; see `start` for the fields."""
+
+    input: Any
+    key: str
+    tenant_id: UUID
+    lock_key: str
+    limit_key: str
+
+
+def start_together(workflow: Workflow, starts: Sequence[Start], *, actor: Actor) -> list[Run]:
+    """Queue many runs of one workflow in the caller's transaction: all of them or none. None may be a repeat.
+
+    Raises IntegrityError for a key that started a run before, or a lock that another operation holds.
+    """
+    _assert_inside()
+    runs = [
+        _run(
+            workflow,
+            actor,
+            tenant_id=each.tenant_id,
+            lock_key=each.lock_key,
+            limit_key=each.limit_key,
+            fair_key=str(actor),
+            input=workflow.dump(each.input),
+            key=each.key,
+        )
+        for each in starts
+    ]
+    Run.objects.bulk_create(runs)
+    RunStep.objects.bulk_create([row for run in runs for row in step_rows(run, workflow)])
+    RunEvent.objects.bulk_create([record.event(run, EventKind.STARTED, actor=actor) for run in runs])
+    audit.write_together(
+        record.entry(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED) for run in runs
+    )
+    bell.ring_after_commit(workflow.queue)
+    return runs
+
+
+def _assert_inside() -> None:
+    if not transaction.get_connection().in_atomic_block:
+        raise transaction.TransactionManagementError("start() belongs into the transaction of what it is about.")
+
+
+def _run(workflow: Workflow, actor: Actor, **fields: Any) -> Run:
+    return Run(
+        workflow=workflow.name,
+        version=workflow.version,
+        queue=workflow.queue,
+        step=workflow.steps[0].name,
+        deadline_at=Now() + QUEUED_FOR[workflow.queue],
+        actor=str(actor),
+        **fields,
+    )
 
 
 def step_rows(run: Run, workflow: Workflow) -> list[RunStep]:

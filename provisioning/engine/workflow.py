@@ -57,6 +57,8 @@ class StepContext:
     run: Run
     row: RunStep
     input: Any
+    known: dict[str, Any] = field(default_factory=dict)
+    """What bodies have read of the control rows and may read once: it lasts until a step of the run writes any."""
 
     @property
     def run_id(self) -> UUID:
@@ -113,6 +115,7 @@ class StepContext:
 
     def control(self) -> AbstractContextManager[None]:
         """A transaction for control rows that commits only while the lease is ours. Keep it short: it locks the run."""
+        self.known.clear()
         return fenced_transaction(self.run)
 
     def check(self) -> None:

@@ -53,8 +53,9 @@ def start_onboarding(
 
 
 def new_tenant(asked: CheckedWish) -> Tenant:
+    """Not saved yet."""
     wish = asked.wish
-    return Tenant.objects.create(
+    return Tenant(
         slug=wish.slug,
         name=wish.name,
         principal=wish.principal,

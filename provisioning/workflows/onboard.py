@@ -88,11 +88,12 @@ def verify(ctx: StepContext) -> Outcome:
     """Look at everything that was made, through the providers' own eyes. Raises VerificationFailed."""
     tenant = context_of(ctx)
     observed = observe(tenant)
-    with ctx.control():
-        keep(tenant, observed)
     if wrong := list(serious(observed)):
+        with ctx.control():
+            keep(tenant, observed)
         raise VerificationFailed("; ".join(f"{finding.subject}: {finding.message}" for finding in wrong))
-    return Done({"verified": len(observed), "findings": sum(len(found) for found in observed.values())})
+    counts = {"verified": len(observed), "findings": sum(len(found) for found in observed.values())}
+    return Done(counts, also=lambda: keep(tenant, observed))
 
 
 def activate(ctx: StepContext) -> Outcome:

@@ -1,17 +1,18 @@
 """Everything a tenant can own, in the order it is made. A line here is also what puts a provider under test."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from provisioning.databases.tiers import LoginRole, TenantDatabase
 from provisioning.engine.workflow import Body, Done, Outcome, StepContext
-from provisioning.models import Provider, Resource, ResourceKind
+from provisioning.models import Handle, Provider, Resource, ResourceKind
 from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageCredentialsProvider
 from tenants.context import TenantContext
 from tenants.findings import Finding
-from tenants.models import Tenant
+from tenants.models import Placement, Tenant
 
 PROVIDERS: dict[ResourceKind, Provider] = {
     ResourceKind.DATA_KEY: DataKeys(),
@@ -26,34 +27,43 @@ PROVIDERS: dict[ResourceKind, Provider] = {
 
 def context_of(ctx: StepContext) -> TenantContext:
     """The tenant of a step, as providers need it."""
-    return Tenant.objects.get(pk=ctx.tenant_id).context()
+    if "tenant" not in ctx.known:
+        placed = Placement.objects.select_related("tenant", "cluster").get(tenant=ctx.tenant_id, active=True)
+        ctx.known["tenant"] = placed.context()
+    context: TenantContext = ctx.known["tenant"]
+    return context
+
+
+def handle_of(ctx: StepContext, kind: ResourceKind) -> Handle:
+    """What the tenant's provider of this kind needs to find its thing."""
+    if "handles" not in ctx.known:
+        ctx.known["handles"] = dict(Resource.objects.filter(tenant=ctx.tenant_id).values_list("kind", "handle"))
+    handle: Handle = ctx.known["handles"][kind]
+    return handle
 
 
 def plan_resources(tenant: Tenant) -> None:
     """Write one planned row a resource, names and all, before anything is made. Repeatable; revives removed rows."""
     context = tenant.context()
-    for kind, provider in PROVIDERS.items():
-        Resource.objects.update_or_create(
-            tenant=tenant,
-            kind=kind,
-            defaults={
-                "handle": dict(provider.plan(context)),
-                "state": Resource.State.PLANNED,
-                "findings": [],
-                "verified_at": None,
-                "updated_at": timezone.now(),
-            },
-        )
+    planned = [
+        Resource(tenant=tenant, kind=kind, handle=dict(provider.plan(context)), updated_at=timezone.now())
+        for kind, provider in PROVIDERS.items()
+    ]
+    Resource.objects.bulk_create(
+        planned,
+        update_conflicts=True,
+        unique_fields=["tenant", "kind"],
+        update_fields=["handle", "state", "findings", "verified_at", "updated_at"],
+    )
 
 
 def make(kind: ResourceKind) -> Body:
     """A step's body that makes the tenant's resource of this kind, or agrees with the one that is there."""
 
     def do(ctx: StepContext) -> Outcome:
-        resource = Resource.objects.of(ctx.tenant_id, kind)
-        PROVIDERS[kind].provision(context_of(ctx), resource.handle, claim=ctx.claim)
-        mark(ctx, resource, Resource.State.READY)
-        return Done({"handle": resource.handle})
+        handle = handle_of(ctx, kind)
+        PROVIDERS[kind].provision(context_of(ctx), handle, claim=ctx.claim)
+        return Done({"handle": handle}, also=lambda: mark(ctx.tenant_id, kind, Resource.State.READY))
 
     return do
 
@@ -62,33 +72,30 @@ def remove(kind: ResourceKind) -> Body:
     """A step's undo: the tenant's resource of this kind is gone afterwards, whether or not it was ever made."""
 
     def undo(ctx: StepContext) -> Outcome:
-        resource = Resource.objects.of(ctx.tenant_id, kind)
-        PROVIDERS[kind].deprovision(context_of(ctx), resource.handle, claim=ctx.claim)
-        mark(ctx, resource, Resource.State.REMOVED)
-        return Done()
+        PROVIDERS[kind].deprovision(context_of(ctx), handle_of(ctx, kind), claim=ctx.claim)
+        return Done(also=lambda: mark(ctx.tenant_id, kind, Resource.State.REMOVED))
 
     return undo
 
 
 def add_domain(ctx: StepContext) -> Outcome:
     """The host name is a row of the control database: written in the transaction that records the step."""
-    resource = Resource.objects.of(ctx.tenant_id, ResourceKind.DOMAIN)
-    PROVIDERS[ResourceKind.DOMAIN].provision(context_of(ctx), resource.handle, claim=ctx.claim)
-    Resource.objects.filter(pk=resource.pk).update(state=Resource.State.READY, updated_at=Now())
-    return Done({"handle": resource.handle})
+    handle = handle_of(ctx, ResourceKind.DOMAIN)
+    PROVIDERS[ResourceKind.DOMAIN].provision(context_of(ctx), handle, claim=ctx.claim)
+    mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.READY)
+    return Done({"handle": handle})
 
 
 def remove_domain(ctx: StepContext) -> Outcome:
-    resource = Resource.objects.of(ctx.tenant_id, ResourceKind.DOMAIN)
-    PROVIDERS[ResourceKind.DOMAIN].deprovision(context_of(ctx), resource.handle, claim=ctx.claim)
-    Resource.objects.filter(pk=resource.pk).update(state=Resource.State.REMOVED, updated_at=Now())
+    handle = handle_of(ctx, ResourceKind.DOMAIN)
+    PROVIDERS[ResourceKind.DOMAIN].deprovision(context_of(ctx), handle, claim=ctx.claim)
+    mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.REMOVED)
     return Done()
 
 
-def mark(ctx: StepContext, resource: Resource, state: Resource.State) -> None:
-    """Write the resource's state, unless another worker has the run by now."""
-    with ctx.control():
-        Resource.objects.filter(pk=resource.pk).update(state=state, updated_at=Now())
+def mark(tenant_id: UUID, kind: ResourceKind, state: Resource.State) -> None:
+    """Write how far a resource is, in the transaction that records its step."""
+    Resource.objects.filter(tenant=tenant_id, kind=kind).update(state=state, updated_at=Now())
 
 
 def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:
@@ -102,10 +109,11 @@ def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:
 
 def keep(tenant: TenantContext, observed: dict[ResourceKind, list[Finding]]) -> None:
     """Keep what `observe` saw on the rows, with the time."""
-    for kind, findings in observed.items():
-        Resource.objects.filter(tenant_id=tenant.tenant_id, kind=kind).update(
-            findings=[as_json(finding) for finding in findings], verified_at=Now()
-        )
+    rows = list(Resource.objects.filter(tenant_id=tenant.tenant_id, kind__in=observed).only("pk", "kind"))
+    for row in rows:
+        row.findings = [as_json(finding) for finding in observed[ResourceKind(row.kind)]]
+        row.verified_at = Now()
+    Resource.objects.bulk_update(rows, ["findings", "verified_at"])
 
 
 def as_json(finding: Finding) -> dict[str, str]:

@@ -82,14 +82,28 @@ class CheckedWish:
     region: str
 
 
-def checked(wish: TenantWish) -> CheckedWish:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be wished for: plans by name, and regions."""
+
+    plans: dict[str, Plan]
+    regions: list[str]
+
+
+def offer() -> Offer:
+    plans = {plan.name: plan for plan in Plan.objects.order_by("name")}
+    return Offer(plans=plans, regions=sorted(set(Cluster.objects.values_list("region", flat=True))))
+
+
+def checked(wish: TenantWish, offered: Offer | None = None) -> CheckedWish:
     """All of a wish's errors at once. Raises InvalidWish, UnsupportedTarget."""
+    offered = offered or offer()
     errors = [*slug_errors(wish.slug), *text_errors(wish), *label_errors(wish.labels)]
-    plan = Plan.objects.filter(name=wish.plan).first()
+    plan = offered.plans.get(wish.plan)
     if plan is None:
-        known = ", ".join(Plan.objects.order_by("name").values_list("name", flat=True)) or "none yet"
+        known = ", ".join(offered.plans) or "none yet"
         errors.append(FieldError("plan", "UNKNOWN_PLAN", f"There is no plan {wish.plan[:60]!r}. Plans: {known}."))
-    regions = sorted(set(Cluster.objects.values_list("region", flat=True)))
+    regions = offered.regions
     region = wish.region or (regions[0] if len(regions) == 1 else "")
     if region not in regions:
         known = ", ".join(regions) or "none yet: register a cluster first"
