@@ -197,7 +197,7 @@ class Tenant(models.Model):
         """The plain-data form that steps, providers and seams work with. Raises Placement.DoesNotExist if unplaced."""
         # By name: an application's process may read these columns of a placement and its cluster, and no others.
         columns = ("tenant", "tier", "database", "schema", "pool", "cluster__name")
-        placement = self.placements.select_related("cluster").only(*columns).get(active=True)
+        placement: Placement = self.placements.select_related("cluster").only(*columns).get(active=True)
         return placement.context_of(self)
 
     def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:

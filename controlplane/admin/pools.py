@@ -84,7 +84,7 @@ class PoolAdmin(ReadOnlyAdmin):
     page_template = "admin/pool.html"
     verbs = ("open", "drain", "close", "capacity", "rotate_password")
 
-    list_display = ("name", "standing", "where", "load", "fill", "on_release", "ready")
+    list_display = ("name", "standing", "load", "where", "on_release", "ready")
     list_filter = ("state", "cluster")
     search_fields = ("schema__startswith",)
     ordering = ("cluster__name", "created_at")
@@ -110,14 +110,11 @@ class PoolAdmin(ReadOnlyAdmin):
         url = reverse("admin:tenants_cluster_change", args=[pool.cluster_id])
         return format_html('<a href="{}">{}</a>', url, pool.cluster.name)
 
-    @admin.display(description="tenants", ordering="placed")
+    @admin.display(description="tenants", ordering="share")
     def load(self, pool: Pool) -> SafeString:
-        return format_html('<a href="{}">{} of {}</a>', tenants_url(pool), pool.placed, pool.capacity)
-
-    @admin.display(description="full", ordering="share")
-    def fill(self, pool: Pool) -> SafeString:
         shown = {"name": f"{pool}: tenants", "completed": pool.placed, "total": pool.capacity, "unit": "tenants"}
-        return render_to_string("admin/parts/progress.html", {**shown, "tone": "busy"})
+        bar = render_to_string("admin/parts/progress.html", {**shown, "tone": "busy"})
+        return format_html('<a href="{}">{} of {}</a> {}', tenants_url(pool), pool.placed, pool.capacity, bar)
 
     @admin.display(description="release", ordering="release")
     def on_release(self, pool: Pool) -> str:

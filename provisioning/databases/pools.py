@@ -109,7 +109,9 @@ def change_pool(*, pool: Pool, actor: Actor, state: str | None = None, capacity:
 
 
 def pool_of(tenant: TenantContext) -> Pool:
-    """The tenant's pool, with its cluster."""
+    """The tenant's pool, with its cluster. Raises LookupError for a tenant that is in none."""
+    if tenant.pool_id is None:
+        raise LookupError(f"{tenant.slug} is in no pool.")
     return Pool.objects.select_related("cluster").get(pk=tenant.pool_id)
 
 

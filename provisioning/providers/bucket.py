@@ -132,7 +132,8 @@ class Bucket:
     def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
         """Delete at most `limit` (1 to 1,000) items. Returns how many went; 0: none is left, or none could go."""
         client, place = s3_client(), own_place(tenant, handle)
-        bucket, here = place.bucket, {"Bucket": place.bucket, "Prefix": place.prefix}
+        bucket = place.bucket
+        here: Any = {"Bucket": bucket, "Prefix": place.prefix}
         page_size = min(limit, PAGE)
         with suppress(BucketMissing), s3_errors("erase from", bucket):
             page = client.list_object_versions(**here, MaxKeys=page_size)

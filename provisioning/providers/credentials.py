@@ -10,6 +10,7 @@ a Deny on the bucket.
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from provisioning.providers.s3 import (
     region,
     s3_client,
     s3_client_as,
+    s3_client_holding,
     s3_errors,
     sts_client,
 )
@@ -63,6 +65,10 @@ class StorageCredentials:
 
     def client(self) -> "S3Client":
         return s3_client_as(self.access_key_id, self.secret_access_key, self.session_token)
+
+    def held(self) -> AbstractContextManager["S3Client"]:
+        """The same for some calls in a row, without making a client."""
+        return s3_client_holding(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 def vend(tenant: TenantContext, handle: Handle, *, duration_s: int = SHORTEST_S) -> StorageCredentials:
@@ -124,12 +130,14 @@ class StorageCredentialsProvider:
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
         """Vend once and list the own place with it: a store that cannot fails the onboarding, not the tenant."""
         credentials = vend(tenant, handle)
-        with s3_errors("list with vended credentials", credentials.bucket):
-            credentials.client().list_objects_v2(Bucket=credentials.bucket, Prefix=credentials.prefix, MaxKeys=1)
+        with s3_errors("list with vended credentials", credentials.bucket), credentials.held() as client:
+            client.list_objects_v2(Bucket=credentials.bucket, Prefix=credentials.prefix, MaxKeys=1)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         credentials = vend(tenant, handle)
-        yield from reach(credentials.client(), Place(credentials.bucket, credentials.prefix))
+        with credentials.held() as client:
+            found = list(reach(client, Place(credentials.bucket, credentials.prefix)))
+        yield from found
 
     def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002
         return 0

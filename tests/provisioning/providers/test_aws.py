@@ -39,8 +39,10 @@ def aws(server: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     clients._client.cache_clear()
     clients._session.cache_clear()
+    clients._holding_client.cache_clear()
     yield
     clients._client.cache_clear()
+    clients._holding_client.cache_clear()
     clients._session.cache_clear()
 
 
