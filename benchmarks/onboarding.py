@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from tqdm import tqdm
@@ -73,20 +74,20 @@ def main() -> None:
 
 
 @contextmanager
-def servers() -> Iterator[embedded.Stack]:
-    """A stack of the benchmark's own, as durable as a real one."""
+def servers(*, durable: bool = True) -> Iterator[embedded.Stack]:
+    """A stack of the benchmark's own, as durable as a real one unless said otherwise."""
     folder = scratch_folder()
-    with embedded.start(folder) as stack:
+    with embedded.start(folder, durable=durable) as stack:
         yield stack
     shutil.rmtree(folder)
 
 
-def run(stack: embedded.Stack, module: str, *words: str, **variables: str) -> dict[str, list[float]]:
+def run(stack: embedded.Stack, module: str, *words: str, **variables: str) -> dict[str, Any]:
     """One part in a process of its own, since settings are one a process. Its last line is JSON."""
     environment = {**os.environ, **stack.environment, "DJANGO_SETTINGS_MODULE": "controlplane.settings", **variables}
     command = [sys.executable, "-m", f"benchmarks.{module}", *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    figures: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 

@@ -4,6 +4,8 @@ import json
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 from benchmarks import control
@@ -13,6 +15,14 @@ WARM = 2  # the first request compiles URLs and opens connections
 
 
 def main(count: int) -> None:
+    with served() as (port, token):
+        seconds = [post_to_active(port, token) for _turn in range(count + WARM)][WARM:]
+    print(json.dumps({"seconds": seconds}))
+
+
+@contextmanager
+def served() -> Iterator[tuple[int, str]]:
+    """The control plane with two worker processes: its port, and a key of its API."""
     control.furnish()
     from controlplane.keys import make_key
     from controlplane.models import Scope
@@ -27,16 +37,15 @@ def main(count: int) -> None:
     port = free_ports().web
     server = ("-m", "gunicorn", "controlplane.wsgi:application", "--bind", f"{HOST}:{port}", "--threads", "4")
     with control.process(*server, "--log-level", "error", "--no-control-socket"), control.worker(processes=2):
-        seconds = [post_to_active(port, token) for _turn in range(count + WARM)][WARM:]
-    print(json.dumps({"seconds": seconds}))
+        yield port, token
 
 
-def post_to_active(port: int, token: str) -> float:
+def post_to_active(port: int, token: str, plan: str = "standard") -> float:
     """Seconds from sending the request to reading `active` in the control database."""
     from tenants.models import Tenant
 
     slug = f"post-{uuid4().hex[:12]}"
-    body = json.dumps({"slug": slug, "name": slug, "plan": "standard"}).encode()
+    body = json.dumps({"slug": slug, "name": slug, "plan": plan}).encode()
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex, "Content-Type": "application/json"}
     request = urllib.request.Request(f"http://{HOST}:{port}/api/v1/tenants", body, headers)
     before = time.perf_counter()

@@ -7,7 +7,7 @@ from statistics import median
 
 def table(title: str, rows: Mapping[str, Sequence[float]], *, unit: str = "ms") -> None:
     """A line per row: how many were measured, and their least, middle and greatest time. `rows` are in seconds."""
-    scale = {"ms": 1_000, "s": 1}[unit]
+    scale = {"s": 1, "ms": 1_000, "µs": 1_000_000}[unit]
     width = max(map(len, rows))
     print(f"\n{title}\n{'':{width}}  {'runs':>5} {'min':>9} {'median':>9} {'max':>9}  {unit}")
     for name, seconds in rows.items():
