@@ -1,70 +1,68 @@
-"""Wagtail 8, unmodified, as the tenant application: published, onboarded in both tiers, and worked in by an editor.
+"""Wagtail 8, unmodified: published, onboarded in all tiers, and worked in by two tenants at once, in pages and admin.
 
-In processes of their own: which apps are the tenants' is a setting of the whole process.
+In a process of its own: which apps are the tenants' is a setting of the whole process.
 """
-
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks import wagtail
 from controlplane.stack.embedded import Stack
-from tests import databases
+from tenants.states import Tier
+from tests.applications import running
+
+TIERS = tuple(str(tier) for tier in Tier)
 
 pytestmark = [pytest.mark.wagtail, pytest.mark.timeout(300)]
 
-EDIT = Path(__file__).resolve().parents[1] / "wagtail" / "edit.py"
-
-
-def run(stack: Stack, *arguments: str) -> str:
-    """What a program printed. Its words on stderr are in the failure."""
-    variables = {"TENANT_APPS": ",".join(wagtail.APPS), "TENANT_SETTINGS": "tests.wagtail.settings"}
-    settings = {"DJANGO_SETTINGS_MODULE": "controlplane.settings"}
-    ran = subprocess.run(
-        (sys.executable, *arguments),
-        env={**os.environ, **stack.environment, **settings, **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
-
 
 @pytest.fixture(scope="module")
-def furnished_with_wagtail(stack: Stack, migrated: None) -> None:
-    databases.load(stack, "migrated")
-    run(stack, "-m", "tests.wagtail.furnish")
+def stories(stack: Stack, migrated: None) -> running.Told:
+    return running.told(stack, "tests.wagtail")
 
 
-@pytest.fixture(scope="module")
-def stories(stack: Stack, furnished_with_wagtail: None) -> dict[str, dict[str, Any]]:
-    """What an editor did and saw in each tenant, one after the other."""
-    shell = ("manage.py", "tenant_shell", "-v", "0", "-c", EDIT.read_text())
-    return {slug: json.loads(run(stack, *shell, slug)) for slug in ("acme", "globex")}
+@pytest.mark.parametrize("slug", ["acme", "globex"])
+@pytest.mark.parametrize("tier", TIERS)
+def test_an_editor_works_in_her_own_tenant_alone(stories: running.Told, tier: str, slug: str) -> None:
+    story = stories[tier][f"{slug}-{tier}"]
+    work, name = story["work"], f"{slug.title()}-{tier.title()}"
+    assert work["titles"] == sorted([f"{name} copy", f"{name} item 1", f"{name} item zero", f"News of {slug}-{tier}"])
+    assert work["tree"] == ["/home/item-1/", "/home/news/", "/home/news/item-0/", "/home/copy/"]
+    assert work["found"] == work["completed"] == work["titles"]
+    assert work["others found"] == []
+    assert (work["may edit"], work["may publish"]) == ([True, True], [True, False])
+    assert work["document"] == f"the plan of {slug}-{tier}"
+    assert work["problems"] == []
 
 
-@pytest.mark.parametrize(("slug", "other"), [("acme", "globex"), ("globex", "acme")])
-def test_an_editor_works_in_her_own_tenant_alone(stories: dict[str, dict[str, Any]], slug: str, other: str) -> None:
-    story, name = stories[slug], slug.title()
-    assert story["titles"] == sorted([f"{name} copy", f"{name} item 1", f"{name} item zero", f"News of {slug}"])
-    assert story["tree"] == ["/home/copy/", "/home/item-1/", "/home/news/", "/home/news/item-0/"]
-    assert set(story["own"]) == set(story["titles"])
-    assert story["others"] == []
-    assert story["autocomplete"]
-    assert (story["signs_in"], story["may_edit"], story["log"]) == (True, True, True)
-    assert story["document"] == f"the plan of {slug}"
-    assert story["problems"] == []
-    assert story["place"] != stories[other]["place"]
+@pytest.mark.parametrize("tier", TIERS)
+def test_an_upsert_finds_its_own_rows(stories: running.Told, tier: str) -> None:
+    for story in stories[tier].values():
+        assert story["work"]["tags"] == [[f"Second {number}", f"tag-{number}"] for number in range(3)]
 
 
-def test_both_tenants_have_the_same_ids_for_what_the_release_brought(stories: dict[str, dict[str, Any]]) -> None:
-    acme, globex = stories["acme"], stories["globex"]
-    assert acme["types"] == globex["types"]
-    assert len(acme["types"]) > 40
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_admin_lets_an_editor_in_and_shows_her_own_site(stories: running.Told, tier: str) -> None:
+    for slug, story in stories[tier].items():
+        visit, name = story["visit"], slug.title()
+        assert (visit["turned away"], visit["signed in"], visit["dashboard"]) == (302, 302, True)
+        assert visit["listed"] == [f"{name} item zero"]
+        assert (visit["edited"], visit["history"], visit["documents"]) == (302, 200, True)
+        assert visit["searched"] == [f"{name} item 1", f"{name} item anew"]
+        assert (visit["front"], visit["front again"]) == (True, True)
+        assert (visit["signed out"], visit["turned away again"]) == (302, 302)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_each_tenant_finds_its_own_traces_and_none_of_the_other(stories: running.Told, tier: str) -> None:
+    """Asked of every table, after both have worked: which rows hold my name, and which the other's?"""
+    for story in stories[tier].values():
+        assert story["traces"]["others"] == {}
+        assert {"wagtailcore_page", "wagtailsearch_indexentry", "auth_user"} <= set(story["traces"]["own"])
+
+
+def test_the_morning_is_the_same_in_both_tenants_of_every_tier(stories: running.Told) -> None:
+    """Titles, trees, aggregates, counts and, of what the release brought, ids."""
+    told = [running.without_names(story) for pair in stories.values() for story in pair.values()]
+    chapters = [{name: story[name] for name in ("work", "visit", "reckon")} for story in told]
+    assert len(chapters) == 2 * len(TIERS)
+    assert all(each == chapters[0] for each in chapters)
+    assert len(chapters[0]["work"]["types"]) > 40
