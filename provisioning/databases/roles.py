@@ -7,17 +7,31 @@ of the tenant's own all the same. It has the same rights, from the pool's group,
 tenant alone, whatever it can sign.
 """
 
+import math
 import secrets
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from provisioning.databases import ddl, guard
 from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import password_of, pool_of
 from provisioning.databases.reach import finding, other_databases, other_schemas, too_mighty
-from provisioning.databases.servers import Connection, connect, is_open, run, server_errors, session, url_of
+from provisioning.databases.servers import (
+    Connection,
+    close_kept,
+    connect,
+    is_open,
+    kept_session,
+    run,
+    server_errors,
+    session,
+    url_of,
+)
 from provisioning.models import Claim, Handle, ResourceKind, Secret
 from tenants.context import TenantContext
 from tenants.errors import StateConflict
@@ -45,6 +59,17 @@ class RoleIsShared(StateConflict):
     """The tenant logs in as the role of its pool: a new password would be every other tenant's too."""
 
     cure = "Rotate the pool's password on the pool's page, or give the tenant a plan with a role of its own."
+
+
+SOUND_FOR_S = 60.0
+_sound: dict[str, float] = {}
+"""When this process last found no fault with a role, by the monotonic clock."""
+
+
+def look_again() -> None:
+    """Whatever this process knows of roles is forgotten: the next look is a look."""
+    _sound.clear()
+    close_kept()
 
 
 class LoginRole:
@@ -107,6 +132,16 @@ class LoginRole:
         return handle["role"], self.password(tenant)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
+        """A pool's role is its tenants' in common: without fault it is looked at once a minute, the ticket always."""
+        if is_shared(handle) and time.monotonic() - _sound.get(handle["role"], -math.inf) < SOUND_FOR_S:
+            yield from self._logs_in(tenant, handle)
+            return
+        found = list(self._looked_at(tenant, handle))
+        yield from found
+        if not found:
+            _sound[handle["role"]] = time.monotonic()
+
+    def _looked_at(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
         with session(cluster) as connection:
             if not _exists(connection, role):
@@ -127,10 +162,10 @@ class LoginRole:
     def _logs_in(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         role = handle["role"]
         try:
-            with log_in(tenant, *self.login(tenant, handle)) as session:
-                ((path,),) = run(session, "SELECT current_setting('search_path')")
+            with self._session(tenant, handle) as own, own.transaction():
+                ((path,),) = run(own, "SELECT current_setting('search_path')")
                 if tenant.tier == Tier.POOL:
-                    enter(session, tenant)
+                    enter(own, tenant)
         except psycopg.OperationalError as error:
             yield finding("ROLE_CANNOT_LOG_IN", role, " ".join(str(error).split()), severity=Severity.ERROR)
             return
@@ -139,6 +174,11 @@ class LoginRole:
             return
         if path != handle["schema"]:
             yield finding("ROLE_SETTINGS_CHANGED", role, f"Its search path is {path}.", severity=Severity.ERROR)
+
+    def _session(self, tenant: TenantContext, handle: Handle) -> AbstractContextManager[Connection]:
+        """As the tenant's role. One of a pool's role is kept for a minute: see servers' Note [Sessions are kept]."""
+        role, password = self.login(tenant, handle)
+        return kept_session(_login(tenant, role, password)) if is_shared(handle) else log_in(tenant, role, password)
 
     def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002  a role holds no rows
         return 0
@@ -187,7 +227,11 @@ def log_in(tenant: TenantContext, role: str, password: str) -> Connection:
 
     Raises psycopg.OperationalError when the server does not let it in.
     """
-    return psycopg.connect(
+    return psycopg.connect(_login(tenant, role, password))
+
+
+def _login(tenant: TenantContext, role: str, password: str) -> str:
+    return make_conninfo(
         url_of(Cluster.objects.get(name=tenant.cluster)),
         user=role,
         password=password,
