@@ -116,7 +116,7 @@ def test_the_life_of_a_stack(folder: Path) -> None:
         )  # seen last, where it is not scrolled away
         bearer = {"Authorization": f"Bearer {token[1]}"}
         status, plans = first.get("/api/v1/plans", **bearer)
-        assert (status, {plan["name"] for plan in plans["results"]}) == (200, {"standard", "dedicated"})
+        assert (status, {plan["name"] for plan in plans["results"]}) == (200, {"pool", "standard", "dedicated"})
 
         # Another terminal needs no variables: manage.py finds the stack that runs.
         listed = subprocess.run(
@@ -127,7 +127,7 @@ def test_the_life_of_a_stack(folder: Path) -> None:
             text=True,
             check=True,
         )
-        assert listed.stdout.strip() == "2 plans"
+        assert listed.stdout.strip() == "3 plans"
 
         assert f"Tenure already runs over {folder}, as process {first.process.pid}" in refusal(folder, free_ports())
         taken = refusal(folder.with_name("other"), ports)
