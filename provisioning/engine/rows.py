@@ -57,6 +57,12 @@ def found(model: type[Row], where: str, conditions: Sequence[object]) -> Row | N
     return row if _filled(row, _select(model, where, ""), conditions) else None
 
 
+def given(model: type[Row], function: str, arguments: Sequence[object]) -> Row | None:
+    """The row that a function of the database gives, or None."""
+    row = model()
+    return row if _filled(row, f"SELECT {_columns(model)} FROM {function}", arguments) else None
+
+
 def locked(row: Model, where: str, conditions: Sequence[object], *, idle_s: float) -> bool:
     """Lock the row if `where` holds as well, and bring `row` up to date. False, and no lock, when it does not.
 

@@ -7,7 +7,6 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from provisioning.engine import bell, record
-from provisioning.engine.claim import BLOCKERS, RUNNABLE
 from provisioning.engine.drive import advance
 from provisioning.engine.workflow import Workflows
 from provisioning.models import IdempotencyKey, Queue, Run, RunState
@@ -18,12 +17,6 @@ MOST_RINGS = 8  # enough to wake every process of a worker; each goes on by itse
 NOBODY_ANSWERS = timedelta(seconds=15)
 OWN_SLICE_S = 5.0  # short: other queues wait meanwhile, and so does whoever wants this process to end
 KEYS_AT_ONCE = 1_000
-
-WAITING = f"""
-WITH {BLOCKERS}
-SELECT count(*), coalesce(max(clock_timestamp() - coalesce(r.lease_until, r.run_at)), interval '0')
-FROM provisioning_run r WHERE {RUNNABLE}
-"""
 
 
 def sweep(workflows: Workflows) -> None:
@@ -40,15 +33,9 @@ def sweep(workflows: Workflows) -> None:
 
 def waiting(queue: Queue, workflows: Workflows) -> tuple[int, timedelta]:
     """How many runs of a queue could be claimed now, and for how long the first of them could have been."""
+    names, versions = [name for name, _version in workflows], [version for _name, version in workflows]
     with connection.cursor() as cursor:
-        cursor.execute(
-            WAITING,
-            {
-                "queue": str(queue),
-                "names": [name for name, _version in workflows],
-                "versions": [version for _name, version in workflows],
-            },
-        )
+        cursor.execute("SELECT runnable, longest FROM run_waiting(%s, %s, %s)", (str(queue), names, versions))
         runnable, longest = cursor.fetchone()
     return runnable, longest
 
