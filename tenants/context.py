@@ -1,10 +1,10 @@
 """Who the running code is working for. One context variable; nothing else in the process remembers "the tenant"."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from tenants.placement import tenant_key
 from tenants.states import Tier
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TenantContext:
     """A tenant as code needs it: identity, and where its rows live. Plain data, safe to hand to any seam.
 
@@ -30,15 +30,18 @@ class TenantContext:
     schema: str
     pool_id: UUID | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """`t_<32 hex>`: the name of the login role, and of the schema or database that is the tenant's own."""
+        """`t_<32 hex>`: the name of the login role, and of the schema or database that is the tenant's own.
+
+        Kept, since each statement of the tenant asks for it several times.
+        """
         return tenant_key(self.tenant_id)
 
 
 _scope: ContextVar[TenantContext | None] = ContextVar("tenant_scope", default=None)
 _counting = Lock()
-_open: Counter[str] = Counter()
+_open: dict[str, int] = {}
 """How many scopes are open in this process, by tenant key: what belongs to none may be given up."""
 
 
@@ -63,22 +66,23 @@ def tenant_scope(context: TenantContext) -> Iterator[TenantContext]:
     if (outer := _scope.get()) is not None and outer.tenant_id != context.tenant_id:
         raise WrongTenant
     with _counting:
-        _open[context.key] += 1
+        _open[context.key] = _open.get(context.key, 0) + 1
     token = _scope.set(context)
     try:
         yield context
     finally:
         _scope.reset(token)
         with _counting:
-            _open[context.key] -= 1
-            if not _open[context.key]:
+            if left := _open[context.key] - 1:
+                _open[context.key] = left
+            else:
                 del _open[context.key]
 
 
 def while_idle(key: str, act: Callable[[], None]) -> bool:
     """Call `act` unless a scope of this tenant is open in the process; none opens meanwhile. False: it was in use."""
     with _counting:
-        if _open[key]:
+        if key in _open:
             return False
         act()
         return True

@@ -93,7 +93,7 @@ def open_door(connection: Connection, tenant: TenantContext) -> None:
 
 
 def close_door(connection: Connection, tenant: TenantContext) -> None:
-    """From the commit on, nobody enters as this life of the tenant but to erase. Who is inside may finish."""
+    """From the commit on, nobody enters as this life of the tenant; we do, to erase. Who is inside may finish."""
     run(connection, _CLOSE, tenant.tenant_id, tenant.incarnation)
 
 

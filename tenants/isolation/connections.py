@@ -49,6 +49,7 @@ class _Mine(local):
     def __init__(self) -> None:
         self.wrappers: dict[str, DatabaseWrapper] = {}
         self.last: DatabaseWrapper | None = None
+        self.asked: tuple[TenantContext | None, object] = (None, None)  # by alias_of, and what the settings were
 
 
 _mine = _Mine()
@@ -56,11 +57,17 @@ _mine = _Mine()
 
 def alias_of(context: TenantContext) -> str:
     """The alias of Django's databases that leads to this tenant; made if need be."""
-    alias, engine = context.key, POOLED_ENGINE if context.tier == Tier.POOL else ENGINE
+    alias = context.key
+    asked, settings = _mine.asked
+    if asked is context and settings is connections.settings:
+        return alias
+    engine = POOLED_ENGINE if context.tier == Tier.POOL else ENGINE
     if (entry := connections.settings.get(alias)) is None or entry["ENGINE"] != engine:
         _add(alias, engine)
     elif (mine := _mine.wrappers.get(alias)) is not None and mine.settings_dict["ENGINE"] != engine:
         _drop_wrapper(alias)  # the tenant has moved, and another thread was the first to hear of it
+    if alias in (settings := connections.settings):
+        _mine.asked = (context, settings)
     return alias
 
 

@@ -22,13 +22,13 @@ class TenantRouter:
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
         """The alias of the model's rows. NoTenant without a scope; WrongTenant for an object of another tenant."""
         meta = model._meta  # noqa: SLF001
-        if meta.label_lower == "provisioning.datakey":
-            return KEYRING[0]
         context = current_or_none()
-        if context is not None and meta.app_label in tenant_labels():
+        if context is not None and meta.app_label in tenant_labels():  # first: each query of a tenant asks
             alias = alias_of(context)
             _refuse_foreign(hints.get("instance"), alias)
             return alias
+        if meta.label_lower == "provisioning.datakey":
+            return KEYRING[0]
         if meta.app_label in tenant_labels() - control_labels():
             raise NoTenant(f"{meta.label} belongs to the tenant application, and no tenant scope is open.")
         return CONTROL_ALIAS if CONTROL_ALIAS in connections.settings else "default"

@@ -19,7 +19,7 @@ from uuid import UUID
 from tenants.context import TenantContext
 
 LIFETIME_S = 30  # the guard refuses more than 60, so two clocks may be half a minute apart
-USE, ERASE = "use", "erase"  # `erase`: read and delete only, and only while the tenant's door is closed
+USE, ERASE = "use", "erase"  # `erase`: ours alone, and only while the tenant's door is closed
 
 
 class Ticket(NamedTuple):

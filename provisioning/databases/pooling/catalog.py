@@ -1,4 +1,15 @@
-"""What the catalog of a pool must show, whoever made it so: the compiler, an older one, or a person by hand."""
+"""What the catalog of a pool must show, whoever made it so: the compiler, an older one, or a person by hand.
+
+# Note [What runs inside a cascade]
+A referential action (CASCADE, SET NULL, SET DEFAULT) is a statement that PostgreSQL runs as the table's owner and past
+row security, forced or not. So is what runs before that statement is done: BEFORE triggers, and functions called by
+CHECK, by a default, a generated column, an index, or a trigger's WHEN. Those see and change every tenant's rows, and
+PL/pgSQL keeps their plans, which have no policies, for later (tried). They are refused where an action can run them:
+SET NULL and ON UPDATE are UPDATEs of the foreign key's columns alone.
+AFTER triggers, of rows and of statements, deferred or not, are held by the policies: they run when the action has
+ended. But they too run as the owner (PostgreSQL 18), who also owns the tenants of the schema tier: see Note [Functions
+know their schema] in pinning.py.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +23,7 @@ _FAULTS = Path(__file__).with_name("catalog.sql").read_text().encode()
 # The boundary as PostgreSQL writes it back.
 _WRITTEN_BACK = {
     "using": f"({TENANT_ID} = ( SELECT {GUARD}.tenant() AS tenant))",
-    "check": f"({TENANT_ID} = ( SELECT {GUARD}.tenant(true) AS tenant))",
+    "check": f"({TENANT_ID} = ( SELECT {GUARD}.tenant() AS tenant))",
     "default": "(NULLIF(\"left\"(current_setting('tenure.seal'::text, true), 36), ''::text))::uuid",
     "address": f"((regexp_replace(replace(({TENANT_ID})::text, '-'::text, ''::text),"
     " '(....)(?!$)'::text, '\\1:'::text, 'g'::text))::inet)",
@@ -35,6 +46,8 @@ SEVERITIES = {
     "LEAKPROOF_FUNCTION": Severity.ERROR,
     "TRIGGER_AS_OWNER": Severity.ERROR,
     "TRIGGER_IN_CASCADE": Severity.ERROR,
+    "PATH_IN_CASCADE": Severity.ERROR,
+    "FUNCTION_IN_CASCADE": Severity.ERROR,
     "RULE": Severity.ERROR,
     "GRANTED_TO_ALL": Severity.ERROR,
     "RIGHT_TOO_WIDE": Severity.ERROR,

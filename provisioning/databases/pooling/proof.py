@@ -40,7 +40,7 @@ _REPORT = "Place its tenants in the schema or database tier, and report this: th
 # The policies of this database need something to name. It lets nobody in: there are no rows to ask for.
 _GUARD_STUB = f"""
     CREATE SCHEMA IF NOT EXISTS {ddl.GUARD};
-    CREATE OR REPLACE FUNCTION {ddl.GUARD}.tenant(writing boolean DEFAULT false) RETURNS uuid
+    CREATE OR REPLACE FUNCTION {ddl.GUARD}.tenant() RETURNS uuid
         LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN NULL::uuid;
     ALTER DEFAULT PRIVILEGES FOR ROLE {ddl.OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
     GRANT USAGE ON SCHEMA {ddl.GUARD} TO {ddl.OWNER};

@@ -90,7 +90,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _is_stale(self, scope: TenantContext) -> bool:
         """Closed to make room for others, or opened before the tenant moved."""
-        return self.connection.closed or self.opened_for != scope
+        return self.connection.closed or (self.opened_for is not scope and self.opened_for != scope)
 
     def _params(self, scope: TenantContext, given: credentials.Credentials) -> dict[str, Any]:
         database = given.database

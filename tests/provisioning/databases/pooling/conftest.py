@@ -11,7 +11,7 @@ GUARD = """
     DO $$ BEGIN CREATE ROLE tenure_owner NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     CREATE SCHEMA tenure_guard;
     GRANT USAGE ON SCHEMA tenure_guard TO PUBLIC;
-    CREATE FUNCTION tenure_guard.tenant(writing boolean DEFAULT false) RETURNS uuid LANGUAGE plpgsql STABLE AS $$
+    CREATE FUNCTION tenure_guard.tenant() RETURNS uuid LANGUAGE plpgsql STABLE AS $$
     BEGIN
         IF coalesce(current_setting('tenure.seal', true), '') = '' THEN RAISE 'no context'; END IF;
         RETURN left(current_setting('tenure.seal', true), 36);
