@@ -1,10 +1,6 @@
 """Everything a tenant can own, in the order it is made. A line here is also what puts a provider under test."""
 
 from collections.abc import Iterator
-from uuid import UUID
-
-from django.db.models.functions import Now
-from django.utils import timezone
 
 from provisioning.databases.tiers import LoginRole, TenantDatabase
 from provisioning.engine.workflow import Body, Done, Outcome, StepContext
@@ -45,16 +41,7 @@ def handle_of(ctx: StepContext, kind: ResourceKind) -> Handle:
 def plan_resources(tenant: Tenant) -> None:
     """Write one planned row a resource, names and all, before anything is made. Repeatable; revives removed rows."""
     context = tenant.context()
-    planned = [
-        Resource(tenant=tenant, kind=kind, handle=dict(provider.plan(context)), updated_at=timezone.now())
-        for kind, provider in PROVIDERS.items()
-    ]
-    Resource.objects.bulk_create(
-        planned,
-        update_conflicts=True,
-        unique_fields=["tenant", "kind"],
-        update_fields=["handle", "state", "findings", "verified_at", "updated_at"],
-    )
+    Resource.objects.plan(tenant.pk, {kind: provider.plan(context) for kind, provider in PROVIDERS.items()})
 
 
 def make(kind: ResourceKind) -> Body:
@@ -63,7 +50,7 @@ def make(kind: ResourceKind) -> Body:
     def do(ctx: StepContext) -> Outcome:
         handle = handle_of(ctx, kind)
         PROVIDERS[kind].provision(context_of(ctx), handle, claim=ctx.claim)
-        return Done({"handle": handle}, also=lambda: mark(ctx.tenant_id, kind, Resource.State.READY))
+        return Done({"handle": handle}, also=lambda: Resource.objects.mark(ctx.tenant_id, kind, Resource.State.READY))
 
     return do
 
@@ -73,7 +60,7 @@ def remove(kind: ResourceKind) -> Body:
 
     def undo(ctx: StepContext) -> Outcome:
         PROVIDERS[kind].deprovision(context_of(ctx), handle_of(ctx, kind), claim=ctx.claim)
-        return Done(also=lambda: mark(ctx.tenant_id, kind, Resource.State.REMOVED))
+        return Done(also=lambda: Resource.objects.mark(ctx.tenant_id, kind, Resource.State.REMOVED))
 
     return undo
 
@@ -82,20 +69,15 @@ def add_domain(ctx: StepContext) -> Outcome:
     """The host name is a row of the control database: written in the transaction that records the step."""
     handle = handle_of(ctx, ResourceKind.DOMAIN)
     PROVIDERS[ResourceKind.DOMAIN].provision(context_of(ctx), handle, claim=ctx.claim)
-    mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.READY)
+    Resource.objects.mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.READY)
     return Done({"handle": handle})
 
 
 def remove_domain(ctx: StepContext) -> Outcome:
     handle = handle_of(ctx, ResourceKind.DOMAIN)
     PROVIDERS[ResourceKind.DOMAIN].deprovision(context_of(ctx), handle, claim=ctx.claim)
-    mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.REMOVED)
+    Resource.objects.mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.REMOVED)
     return Done()
-
-
-def mark(tenant_id: UUID, kind: ResourceKind, state: Resource.State) -> None:
-    """Write how far a resource is, in the transaction that records its step."""
-    Resource.objects.filter(tenant=tenant_id, kind=kind).update(state=state, updated_at=Now())
 
 
 def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:
@@ -109,11 +91,9 @@ def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:
 
 def keep(tenant: TenantContext, observed: dict[ResourceKind, list[Finding]]) -> None:
     """Keep what `observe` saw on the rows, with the time."""
-    rows = list(Resource.objects.filter(tenant_id=tenant.tenant_id, kind__in=observed).only("pk", "kind"))
-    for row in rows:
-        row.findings = [as_json(finding) for finding in observed[ResourceKind(row.kind)]]
-        row.verified_at = Now()
-    Resource.objects.bulk_update(rows, ["findings", "verified_at"])
+    Resource.objects.keep(
+        tenant.tenant_id, {kind: [as_json(finding) for finding in found] for kind, found in observed.items()}
+    )
 
 
 def as_json(finding: Finding) -> dict[str, str]:
