@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from controlplane.bulk_onboarding import ACTOR
 from provisioning import lifecycle
 from provisioning.models import Queue, Run
-from tenants.models import Cluster, Tenant
+from tenants import audit
+from tenants.models import AuditEntry, Cluster, Placement, Tenant
 from tests.fleet import BILLING
 
 GOOD = 187
@@ -82,6 +84,34 @@ def test_a_file_run_again_changes_nothing(a_full_region: None, export: Path) -> 
     out, _err = said(export, "--no-wait")
     assert f"0 accepted, {GOOD} there already, 13 bad" in out
     assert list(Run.objects.order_by("pk").values_list("pk", "created_at")) == before
+
+
+def test_a_line_accepted_together_is_written_as_one_accepted_alone(house: None, tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text("slug,name,plan\nacme-1,T,pool\nacme-2,T,standard\nacme-3,T,pool\nacme-4,T,standard\n")
+    call_command("onboard", str(path), "--no-wait", stdout=StringIO())
+    wish = lifecycle.TenantWish(slug="alone", name="T", plan="pool", principal="billing")
+    alone = lifecycle.onboard(wish=wish, actor=ACTOR, key=wish.digest)
+    for run in Run.objects.exclude(pk=alone.pk):
+        assert shape(run) == shape(alone)
+    placed = Cluster.objects.get(name="local-1").placed
+    assert (placed, Placement.objects.filter(active=True).count(), audit.verify().intact) == (5, 5, True)
+
+
+def shape(run: Run) -> list[object]:
+    """What was written of a run and its tenant, but for names and ids."""
+    assert run.tenant is not None
+    place = run.tenant.placements.get(active=True)
+    audited = AuditEntry.objects.filter(chain=run.tenant.audit_chain).order_by("seq").values_list("public", flat=True)
+    return [
+        (run.workflow, run.version, run.queue, run.priority, run.limit_key, run.fair_key, run.step, run.actor),
+        (run.lock_key == f"tenant:{run.tenant_id}", sorted(run.input), run.deadline_at is not None),
+        list(run.steps.order_by("position").values_list("position", "name", "state", "skippable", "pivot")),
+        list(run.events.values_list("kind", "step", "actor")),
+        list(run.tenant.events.values_list("type", "sequence", "operation")),
+        (run.tenant.state, run.tenant.principal, run.tenant.event_sequence, place.cluster_id),
+        [(said["action"], said["outcome"], said["operation"] == str(run.pk)) for said in audited],
+    ]
 
 
 def test_json_lines_become_tenants_too(house: None, tmp_path: Path) -> None:
