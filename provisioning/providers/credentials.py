@@ -9,6 +9,7 @@ a Deny on the bucket.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from django.conf import settings
 
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle, ResourceKind
-from provisioning.providers.bucket import Place, own_place, place_of
+from provisioning.providers.bucket import CLEAN_FOR, Place, own_place, place_of
 from provisioning.providers.s3 import (
     BucketMissing,
     StoreRefused,
@@ -143,8 +144,9 @@ class StorageCredentialsProvider:
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         credentials = _proved.pop(tenant.incarnation, None) or vend(tenant, handle)
+        own = Place(credentials.bucket, credentials.prefix)
         with credentials.held() as client:
-            found = list(reach(client, Place(credentials.bucket, credentials.prefix)))
+            found = [*_too_narrow(client, own), *_beyond(client, own)]
         yield from found
 
     def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002
@@ -162,10 +164,36 @@ def reach(client: "S3Client", own: Place) -> Iterator[Finding]:
 
     Reading attempts only: where isolation is broken, a check must not write into a neighbour's place.
     """
+    yield from _too_narrow(client, own)
+    yield from _too_wide(client, own)
+
+
+def _too_narrow(client: "S3Client", own: Place) -> Iterator[Finding]:
     if not _allowed(own.bucket, lambda: client.list_objects_v2(Bucket=own.bucket, Prefix=own.prefix, MaxKeys=1)):
         message = f"Vended credentials do not reach the tenant's own {'prefix' if own.prefix else 'bucket'}."
         hint = "Check that the vending identity's own policies allow the bucket: a session only takes away."
         yield Finding("credentials.too_narrow", Severity.ERROR, str(own), message, hint)
+
+
+_kept_apart: dict[str, float] = {}
+"""When this process last saw the store refuse what lies beside a tenant's prefix, by bucket and monotonic clock."""
+
+
+def _beyond(client: "S3Client", own: Place) -> list[Finding]:
+    """In a pool every tenant's policy is the same but for its id, so that the store keeps to it is the pool's own.
+
+    See bucket.py's Note [A pool's bucket is set up once].
+    """
+    fresh = time.monotonic() - _kept_apart.get(own.bucket, float("-inf")) < CLEAN_FOR.total_seconds()
+    if own.prefix and fresh:
+        return []
+    found = list(_too_wide(client, own))
+    if own.prefix and not found:
+        _kept_apart[own.bucket] = time.monotonic()
+    return found
+
+
+def _too_wide(client: "S3Client", own: Place) -> Iterator[Finding]:
     if (neighbour := _beside(own)) is None:
         return
     absent = f"{neighbour.prefix}tenure-probe-{uuid4()}"
