@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
+from provisioning.databases import pool, roles
 from provisioning.databases.clusters import reserve
-from provisioning.databases.pool import look_again
 from provisioning.databases.roles import is_shared
 from provisioning.databases.tiers import LoginRole, TenantDatabase
 from provisioning.models import Claim, Handle, Secret
@@ -56,7 +56,8 @@ class Made:
 
     def findings(self) -> list[str]:
         """Codes of what is wrong with database and role, looked at now."""
-        look_again()
+        pool.look_again()
+        roles.look_again()
         found = [*TenantDatabase().verify(self.context, self.database)]
         if is_shared(self.role) or Secret.objects.filter(tenant_id=self.context.tenant_id).exists():
             found += LoginRole().verify(self.context, self.role)
