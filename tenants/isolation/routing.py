@@ -38,6 +38,8 @@ class TenantRouter:
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_hints: Any) -> bool | None:
         if db in KEYRING:
             return app_label == "provisioning" and model_name in {None, "datakey"}
+        if db == "default" and CONTROL_ALIAS in connections.settings:
+            return app_label in tenant_labels()  # here `default` is the tenant: dumpdata and loaddata ask for it
         if db in CONTROL:
             if model_name == "datakey":
                 return False
