@@ -31,10 +31,11 @@ from django.db.migrations.operations.special import RunPython
 from django.db.migrations.state import ModelState
 from django.db.models import signals
 
+from provisioning.databases.pinning import pin
 from provisioning.databases.statements import Kind, first_words, kind_of
 
 _TRANSACTION_CONTROL = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
-DEFERRED = "end of migration"  # what Django puts off until every operation has run: foreign keys, mostly
+DEFERRED = "end of migration"  # what Django puts off until every operation has run, foreign keys mostly; and our pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,9 @@ class Recorder:
             self.emit({"event": "begins", "migration": str(migration), "done": self.done, "total": self.total})
         elif action == "apply_success" and migration is not None:
             self.done += 1
+            if self.current is not None:
+                with connection.cursor() as cursor:  # whoever replays the migration must pin what it makes, too
+                    self.current.statements += pin(cursor)
             self._keep(self.current)
             self.emit(
                 {
@@ -177,6 +181,8 @@ def migrate(job: Job, emit: Callable[[dict[str, Any]], None]) -> None:
     done = {"done": recorder.total, "total": recorder.total}
     emit({"event": "begins", "migration": "content types and permissions", **done})
     _announce(signals.post_migrate, tenant_apps, plan=plan, apps=state.apps)
+    with connection.cursor() as cursor:
+        pin(cursor)
 
 
 def _announce(signal: Any, tenant_apps: Iterable[AppConfig], **details: Any) -> None:

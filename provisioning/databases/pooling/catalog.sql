@@ -14,7 +14,22 @@ policy AS (
                AND pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM %(using)s::text
                AND pg_get_expr(p.polwithcheck, p.polrelid) IS NOT DISTINCT FROM %(check)s::text) AS ours,
            string_agg(format('DROP POLICY %%I ON %%s; ', p.polname, o.name), '') AS dropped
-    FROM pg_policy p JOIN pooled o ON o.oid = p.polrelid GROUP BY p.polrelid)
+    FROM pg_policy p JOIN pooled o ON o.oid = p.polrelid GROUP BY p.polrelid),
+cascade AS MATERIALIZED (  -- what referential actions do to the referencing table: 8 deletes, 16 updates `columns`
+    SELECT k.conrelid, k.conname, a.event, a.columns
+    FROM pg_constraint k, LATERAL (VALUES
+        (8, k.confdeltype = 'c', NULL::int2[]),
+        (16, k.confdeltype IN ('n', 'd'), coalesce(k.confdelsetcols, k.conkey)),
+        (16, k.confupdtype IN ('c', 'n', 'd'), k.conkey)
+    ) AS a (event, acts, columns)
+    WHERE k.contype = 'f' AND a.acts),
+fired AS MATERIALIZED (  -- triggers that they set off; UPDATE OF a generated column follows the columns it is made of
+    SELECT g.oid, g.tgname, g.tgtype, g.tgfoid, c.conname, r.name
+    FROM pg_trigger g JOIN relation r ON r.oid = g.tgrelid JOIN cascade c ON c.conrelid = g.tgrelid
+    WHERE NOT g.tgisinternal AND g.tgenabled <> 'D' AND g.tgtype & c.event = c.event
+        AND (c.event = 8 OR g.tgattr::text = '' OR EXISTS (
+            SELECT FROM unnest(g.tgattr::int2[]) AS named JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = named
+            WHERE a.attnum = ANY (c.columns) OR a.attgenerated <> '')))
 
 SELECT 'TENANT_COLUMN', o.name, 'It has no column tenant_id uuid NOT NULL with the pool''s default.',
        format('ALTER TABLE %%s ADD COLUMN %%s; or correct the column that is there.', o.name, %(column)s::text)
@@ -112,16 +127,49 @@ SELECT 'TRIGGER_AS_OWNER', r.name, format('The trigger %%I runs as %%I.', g.tgna
 FROM pg_trigger g JOIN relation r ON r.oid = g.tgrelid JOIN pg_proc f ON f.oid = g.tgfoid
 WHERE NOT g.tgisinternal AND f.prosecdef
 UNION ALL
--- A cascade runs as the owner and past row security. So does a BEFORE trigger that it sets off; an AFTER trigger is
--- held by the policies, but the owner it runs as owns other tenants' schemas too.
-SELECT 'TRIGGER_IN_CASCADE', r.name,
-       format('The trigger %%I is set off by the cascade of %%I, which runs as the owner and past row security.', g.tgname, k.conname),
-       'Leave the actions ON DELETE and ON UPDATE to the application, as Django does, or do without the trigger.'
-FROM pg_trigger g
-JOIN relation r ON r.oid = g.tgrelid
-JOIN pg_constraint k ON k.conrelid = g.tgrelid AND k.contype = 'f'
-WHERE NOT g.tgisinternal AND (g.tgtype & 8 = 8 AND k.confdeltype = 'c'
-        OR g.tgtype & 16 = 16 AND (k.confdeltype IN ('n', 'd') OR k.confupdtype IN ('c', 'n', 'd')))
+SELECT 'TRIGGER_IN_CASCADE', f.name,
+       format('The trigger %%I runs before the cascade of %%I changes a row, as the owner and past row security.', f.tgname, f.conname),
+       'Make it an AFTER trigger; or leave ON DELETE and ON UPDATE to the application, as Django''s own fields do.'
+FROM fired f WHERE f.tgtype & 2 = 2
+UNION ALL
+SELECT 'PATH_IN_CASCADE', f.name,
+       format('The trigger %%I is set off by the cascade of %%I and runs as the owner, on whatever search path the session has.', f.tgname, f.conname),
+       format('ALTER FUNCTION %%s SET search_path = %%I, pg_temp;', p.oid::regprocedure, %(schema)s::text)
+FROM fired f JOIN pg_proc p ON p.oid = f.tgfoid
+WHERE f.tgtype & 2 = 0 AND NOT EXISTS (
+    SELECT FROM unnest(p.proconfig) AS set_to WHERE set_to LIKE 'search\_path=%%')
+UNION ALL
+SELECT DISTINCT 'FUNCTION_IN_CASCADE', e.name,
+       format('The cascade of %%I runs the function %%s, which %%s calls, as the owner and past row security.',
+           e.conname, p.oid::regprocedure, e.what),
+       'Write it without the function; or leave ON DELETE and ON UPDATE to the application, as Django''s own fields do.'
+FROM (
+    SELECT f.name, f.conname, 'pg_trigger'::regclass AS class, f.oid AS object, f.tgfoid AS besides,
+           format('WHEN of the trigger %%I', f.tgname) AS what
+    FROM fired f
+    UNION ALL
+    SELECT r.name, c.conname, x.class, x.object, 0, x.what
+    FROM cascade c JOIN relation r ON r.oid = c.conrelid AND c.event = 16,
+        LATERAL (
+            SELECT 'pg_constraint'::regclass, k.oid, format('the constraint %%I', k.conname) FROM pg_constraint k
+            WHERE k.conrelid = r.oid AND k.contype = 'c'
+            UNION ALL
+            SELECT 'pg_constraint'::regclass, k.oid, format('the domain %%s', a.atttypid::regtype)
+            FROM pg_attribute a JOIN pg_constraint k ON k.contypid = a.atttypid
+            WHERE a.attrelid = r.oid AND a.attnum = ANY (c.columns)
+            UNION ALL
+            SELECT 'pg_attrdef'::regclass, d.oid, format('the column %%I', a.attname)
+            FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+            WHERE d.adrelid = r.oid AND (a.attgenerated <> '' OR a.attnum = ANY (c.columns))
+            UNION ALL
+            SELECT 'pg_class'::regclass, i.indexrelid, format('the index %%s', i.indexrelid::regclass)
+            FROM pg_index i WHERE i.indrelid = r.oid
+        ) AS x (class, object, what)
+) AS e
+JOIN pg_depend d ON d.classid = e.class AND d.objid = e.object AND d.refclassid = 'pg_proc'::regclass
+    AND d.refobjid <> e.besides
+JOIN pg_proc p ON p.oid = d.refobjid
+JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = %(schema)s::text
 UNION ALL
 SELECT 'RULE', r.name, format('The rule %%I rewrites statements past the policies.', w.rulename),
        format('DROP RULE %%I ON %%s;', w.rulename, r.name)

@@ -154,8 +154,8 @@ def test_a_trigger_that_a_cascade_sets_off_refuses(house: None, shelf: Shelf) ->
         CREATE TRIGGER t BEFORE DELETE ON {n}_book_readers FOR EACH ROW EXECUTE FUNCTION f()""")'''
     shelf.write("0002_trigger", text.replace("{n}", shelf.name), before="0001_initial")
     (refusal,) = publish(actor=BILLING).pool_refusals
-    assert "set off by the cascade of gone" in refusal["reason"]
-    assert "Leave the actions" in refusal["instead"]
+    assert "before the cascade of gone" in refusal["reason"]
+    assert "AFTER trigger" in refusal["instead"]
 
 
 def test_a_compiler_that_has_changed_compiles_again_what_is_published(

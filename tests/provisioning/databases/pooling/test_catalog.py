@@ -105,8 +105,20 @@ DAMAGE = {
         {"RUNS_AS_OWNER", "TRIGGER_AS_OWNER"},
     ),
     "a trigger inside a cascade": (
-        "CREATE TRIGGER t AFTER DELETE ON {pool}.book FOR EACH ROW EXECUTE FUNCTION {pool}.touch()",
+        "CREATE TRIGGER t BEFORE DELETE ON {pool}.book FOR EACH ROW EXECUTE FUNCTION {pool}.touch()",
         {"TRIGGER_IN_CASCADE"},
+    ),
+    "a trigger after a cascade that looks where it is told": (
+        "CREATE TRIGGER t AFTER DELETE ON {pool}.book FOR EACH ROW EXECUTE FUNCTION {pool}.touch()",
+        {"PATH_IN_CASCADE"},
+    ),
+    "a function inside a cascade": (
+        (
+            "CREATE FUNCTION {pool}.so(int) RETURNS bool LANGUAGE sql RETURN true;"
+            " REVOKE ALL ON FUNCTION {pool}.so FROM PUBLIC; ALTER TABLE {pool}.book ADD CHECK ({pool}.so(shelf_id)),"
+            " ADD FOREIGN KEY (tenant_id, shelf_id) REFERENCES {pool}.shelf ON DELETE SET NULL (shelf_id)"
+        ),
+        {"FUNCTION_IN_CASCADE"},
     ),
     "a rule": ("CREATE RULE r AS ON INSERT TO {pool}.shelf DO ALSO NOTHING", {"RULE"}),
     "rights for all": ("GRANT SELECT ON {pool}.shelf TO PUBLIC", {"GRANTED_TO_ALL"}),
