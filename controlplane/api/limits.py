@@ -21,11 +21,13 @@ from rest_framework.throttling import BaseThrottle
 
 from controlplane.models import ApiKey
 from tenants.findings import Finding, Severity
+from tenants.isolation.cache import make_platform_key
 
 if TYPE_CHECKING:  # Django REST framework reads its settings, and so this file, while it imports its views
     from rest_framework.views import APIView
 
 WINDOW_S = 60
+NAMES = "limit"  # of the counters, behind the control plane's own prefix: no tenant's key can equal one
 FAILED_AUTHENTICATIONS = 20  # a minute and address
 SILENCE_S = 5  # after a failure: a request must not wait for a dead server, again and again
 
@@ -55,7 +57,7 @@ def count(subject: str) -> int:
     """Count one event of `subject` in the current minute and return how many there were; 0 when nobody can count."""
     if time.monotonic() < _Silence.until:
         return 0
-    name = f"tenure:limit:{subject}:{int(time.time()) // WINDOW_S}"
+    name = make_platform_key(f"{subject}:{int(time.time()) // WINDOW_S}", NAMES, 1)
     try:
         # One transaction: a counter without an expiry would stay for ever.
         with _valkey().pipeline(transaction=True) as together:

@@ -15,6 +15,7 @@ from controlplane.api import limits
 from controlplane.keys import NewKey, make_key
 from controlplane.models import Scope
 from controlplane.stack.embedded import Stack
+from tenants.isolation.cache import PLATFORM_NAMESPACE
 from tests import databases
 from tests.fleet import BILLING
 
@@ -69,7 +70,7 @@ def _nothing_counted_yet() -> Iterator[None]:
     """Counters and silence of one test are none of the next one's business."""
     limits._Silence.until = 0.0
     with Redis.from_url(settings.CACHE_URL) as valkey:
-        for name in valkey.scan_iter("tenure:limit:*"):
+        for name in valkey.scan_iter(f"{PLATFORM_NAMESPACE}{limits.NAMES}:*"):
             valkey.delete(name)
     yield
     limits._Silence.until = 0.0

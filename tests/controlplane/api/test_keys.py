@@ -1,5 +1,6 @@
 """Who gets in, with what scope, and how often."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
@@ -12,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from redis import Redis
 
 from controlplane.api import limits
 from controlplane.keys import BadLifetime, NewKey, UnknownScope, key_of, make_key, revoke_key
@@ -120,6 +122,14 @@ def test_no_request_is_lost_in_counting(billing: Caller) -> None:
         counted = list(threads.map(limits.count, ["a subject"] * 200))
     assert sorted(counted) == list(range(1, 201)) or max(counted) < 200  # the minute may turn in between
     assert len(set(counted)) == 200 or max(counted) < 200
+
+
+def test_counters_are_the_platforms_by_name(billing: Caller) -> None:
+    """`t_…` is a tenant's part of the same server, `p:` ours."""
+    limits.count("a subject")
+    with Redis.from_url(settings.CACHE_URL) as valkey:
+        (name,) = (each.decode() for each in valkey.scan_iter("*:a subject:*"))
+    assert re.fullmatch(r"p:limit:1:a subject:\d+", name)
 
 
 def test_failed_authentications_of_an_address_are_limited_but_its_keys_still_work(billing: Caller) -> None:
