@@ -31,7 +31,6 @@ class AuditAction(StrEnum):
     TOKEN_MINTED = "token.minted"  # noqa: S105  an action's word, not a secret
     SIGNING_KEY_ROTATED = "signing_key.rotated"
     RESOURCE_VERIFIED = "resource.verified"
-    SHELL_OPENED = "shell.opened"
     API_KEY_CREATED = "api_key.created"
     API_KEY_REVOKED = "api_key.revoked"
     CLUSTER_REGISTERED = "cluster.registered"

@@ -14,12 +14,13 @@ from provisioning.databases.fitness import check_cluster, prepare_cluster
 from provisioning.databases.layout import lay_out
 from provisioning.databases.pools import ReleaseCannotBePooled, change_pool
 from provisioning.databases.releases import NoRelease, current_release
-from provisioning.databases.servers import sealed_url
+from provisioning.databases.servers import sealed_url, url_of
 from provisioning.errors import Permanent
 from provisioning.models import RunLimit
 from tenants.actions import Actor, AuditAction, ObjectType
 from tenants.audit import write as audit
 from tenants.findings import Finding
+from tenants.isolation.crypto import SealError
 from tenants.models import Cluster, Placement, Pool, Tenant
 from tenants.placement import tenant_key
 from tenants.states import Tier
@@ -57,7 +58,8 @@ def register_cluster(
     """Check a server, prepare it, and take it into the register; again with the same name to change its URL.
 
     What is not given keeps its value, or gets a default: the public address is the URL's. Returns the cluster and what
-    is doubtful about its server. Raises ServerUnavailable, ClusterUnfit, ClusterElsewhere.
+    is doubtful about its server. What changes nothing, as at each start of a control plane, is not in the audit
+    log. Raises ServerUnavailable, ClusterUnfit, ClusterElsewhere.
     """
     findings = check_cluster(url, subject=name)
     parts = conninfo_to_dict(url)
@@ -69,6 +71,7 @@ def register_cluster(
         and Placement.objects.filter(cluster=cluster, active=True).exists()
     ):
         raise ClusterElsewhere(f"Tenants of {name} live in the database {cluster.database}, not in {parts['dbname']}.")
+    former = None if cluster._state.adding else _registered(cluster)  # noqa: SLF001
     cluster.region = region
     cluster.sealed_url = sealed_url(url, cluster)
     cluster.database = str(parts["dbname"])
@@ -81,7 +84,8 @@ def register_cluster(
     with transaction.atomic():
         cluster.save(update_fields=None if cluster._state.adding else REGISTERED)  # noqa: SLF001  never `placed`
         _limit(cluster)
-        audit(AuditAction.CLUSTER_REGISTERED, actor=actor, object=(ObjectType.CLUSTER, cluster.pk))
+        if _registered(cluster) != former:
+            audit(AuditAction.CLUSTER_REGISTERED, actor=actor, object=(ObjectType.CLUSTER, cluster.pk))
     if (release := current_release()) is not None:
         lay_out(release, cluster)
     return cluster, findings
@@ -216,6 +220,15 @@ def _reason(cluster: Cluster, region: str, tier: Tier) -> str:
     """Why not, and for a tenant of a pool how the pools there stand."""
     why, stand = _why_not(cluster, region), pools.said(cluster) if tier == Tier.POOL else ""
     return f"{why}; there {stand}" if stand else why
+
+
+def _registered(cluster: Cluster) -> dict[str, Any]:
+    """What registering sets. A sealed text differs each time, so the URL is compared open."""
+    try:
+        opened: str | None = url_of(cluster)
+    except SealError:  # sealed with another master key: that is a change
+        opened = None
+    return {**{field: getattr(cluster, field) for field in REGISTERED if field != "sealed_url"}, "url": opened}
 
 
 def _limit(cluster: Cluster) -> None:

@@ -24,7 +24,7 @@ from provisioning.databases.ddl import DEDICATED_SCHEMA
 from provisioning.databases.fitness import ClusterUnfit, check_cluster
 from provisioning.databases.servers import ServerUnavailable, url_of
 from provisioning.models import RunLimit
-from tenants.models import Cluster, Placement, Plan, Tenant
+from tenants.models import AuditEntry, Cluster, Placement, Plan, Tenant
 from tenants.states import Tier
 from tests.fleet import BILLING
 
@@ -92,6 +92,19 @@ def test_registering_again_changes_what_is_given_and_keeps_the_rest(house: None,
     assert (again.public_host, url_of(again)) == ("db.example.org", url)
     assert RunLimit.objects.get(key=f"cluster:{cluster.name}").max_running == 2
     assert url.encode() not in bytes(again.sealed_url)
+
+
+def test_the_audit_log_tells_of_a_registration_that_changes_something(house: None, cluster: Cluster) -> None:
+    def told() -> int:
+        return AuditEntry.objects.filter(public__action="cluster.registered").count()
+
+    first, url = told(), os.environ["CLUSTER_URL"]
+    for _start in range(2):
+        register_cluster(name=cluster.name, url=url, region="local", actor=BILLING)
+    assert told() == first
+    for change in ({"capacity": 8}, {"public_host": "db.example.org"}, {"url": f"{url}?application_name=x"}):
+        register_cluster(**{"name": cluster.name, "url": url, "region": "local", "actor": BILLING, **change})
+    assert told() == first + 3
 
 
 def test_a_cluster_with_tenants_is_not_pointed_elsewhere(house: None, cluster: Cluster) -> None:
