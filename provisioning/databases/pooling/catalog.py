@@ -85,3 +85,9 @@ def names_in(connection: Connection, schema: str) -> set[str]:
         UNION SELECT conname::text FROM pg_constraint WHERE connamespace = to_regnamespace(%(schema)s)
     """
     return {str(name) for (name,) in connection.execute(query, {"schema": schema}).fetchall()}
+
+
+def views_in(connection: Connection, schema: str) -> set[str]:
+    """Names of the schema's views."""
+    query = "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'v'"
+    return {str(name) for (name,) in connection.execute(query, (schema,)).fetchall()}

@@ -6,7 +6,7 @@ nobody has thought about is never passed through.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from provisioning.databases.pooling import altering, indexes, routines, tables, verbatim
+from provisioning.databases.pooling import altering, indexes, materialized, routines, tables, verbatim
 from provisioning.databases.pooling.names import Names
 from provisioning.databases.pooling.refusals import REFUSALS, UNKNOWN
 from provisioning.databases.pooling.syntax import Statement, statements
@@ -20,6 +20,8 @@ POOLERS: dict[str, Pooler] = {
     "alter_table_stmt": altering.altered,
     "index_stmt": indexes.indexed,
     "view_stmt": routines.viewed,
+    "create_table_as_stmt": materialized.made_of_query,
+    "refresh_mat_view_stmt": materialized.refreshed,
     "create_function_stmt": routines.routine,
     "alter_function_stmt": routines.routine_altered,
     "create_trig_stmt": verbatim.triggered,
@@ -35,7 +37,7 @@ POOLERS: dict[str, Pooler] = {
     "define_stmt": verbatim.defined,
     "create_stats_stmt": verbatim.as_it_stands,
     "alter_stats_stmt": verbatim.as_it_stands,
-    "drop_stmt": verbatim.dropped,
+    "drop_stmt": materialized.dropped_of_any_kind,
     "rename_stmt": verbatim.renamed,
     "comment_stmt": verbatim.commented,
     "constraints_set_stmt": verbatim.as_it_stands,
@@ -46,14 +48,17 @@ POOLERS: dict[str, Pooler] = {
 DATA = frozenset({"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "select_stmt", "call_stmt", "copy_stmt"})
 
 
-def compiled(text: str, *, taken: Callable[[], Iterable[str]] = tuple) -> str:
+def compiled(
+    text: str, *, taken: Callable[[], Iterable[str]] = tuple, views: Callable[[], Iterable[str]] = tuple
+) -> str:
     """The schema statements of a text as a pool needs them; empty if it has none.
 
     `taken` tells the names of relations and constraints that are in the schema already, and is asked only if a name has
     to be chosen. Without it a key that was left unnamed may get a name that is taken, and PostgreSQL refuses it.
+    `views` tells which relations of the schema are views: what was materialized elsewhere is one here, without indexes.
     Raises CannotPool. The text is to be run as the owner, in a session of the provisioning role.
     """
-    names = Names(taken)
+    names = Names(taken, views=views)
     return ";\n".join(part for statement in statements(text) for part in _pooled(statement, names))
 
 

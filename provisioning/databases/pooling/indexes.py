@@ -26,6 +26,8 @@ def indexed(statement: Statement, taken: Names) -> Iterator[str]:
     if made.relation.relname in SHARED_TABLES:
         yield statement.text
         return
+    if taken.is_view(made.relation.relname):
+        return  # see Note [A pool keeps no copies of rows]
     if made.table_space:
         raise statement.refuse("Where a pool keeps its indexes is not the application's.", "Leave TABLESPACE out.")
     elements = [each.index_elem for each in (*made.index_params, *made.index_including_params)]

@@ -20,14 +20,23 @@ _NAMED_FOR_THEMSELVES = {"coalesce_expr": "coalesce", "a_array_expr": "array", "
 class Names:
     """What is known of the schema: names of relations and constraints, asked for when the first is to be chosen.
 
-    `empty` says that its tables hold no rows.
+    `empty` says that its tables hold no rows; `views` tells which relations are views.
     """
 
-    def __init__(self, ask: Callable[[], Iterable[str]], *, empty: bool = False) -> None:
+    def __init__(
+        self, ask: Callable[[], Iterable[str]], *, empty: bool = False, views: Callable[[], Iterable[str]] = tuple
+    ) -> None:
         self.empty = empty
+        self._views, self._shown = views, set[str]()
         self._ask, self._asked = ask, False
         self._taken: set[str] = set()
         self._freed: set[str] = set()
+
+    def show(self, name: str) -> None:
+        self._shown.add(name)
+
+    def is_view(self, name: str) -> bool:
+        return name in self._shown or name in self._views()
 
     def free(self, name: str) -> None:
         self._taken.discard(name)

@@ -17,7 +17,7 @@ from psycopg import sql
 from provisioning.databases import ddl
 from provisioning.databases.fingerprint import difference, hash_of, shape
 from provisioning.databases.pooling.boundary import SHARED_TABLES
-from provisioning.databases.pooling.catalog import BARRED, faults, names_in
+from provisioning.databases.pooling.catalog import BARRED, faults, names_in, views_in
 from provisioning.databases.pooling.compiler import compiled, compiled_dump
 from provisioning.databases.pooling.errors import CannotPool
 from provisioning.databases.servers import Connection, run
@@ -125,7 +125,7 @@ def _migrate(connection: Connection, schema: str, placeholder: str, recorded: li
 
 def _compiled_and_executed(connection: Connection, schema: str, text: str, name: str) -> bool:
     """Whether there was anything to execute."""
-    pooled = compiled(text, taken=lambda: names_in(connection, schema))
+    pooled = compiled(text, taken=lambda: names_in(connection, schema), views=lambda: views_in(connection, schema))
     if pooled:
         _execute(connection, pooled, name)
     return bool(pooled)

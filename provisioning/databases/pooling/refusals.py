@@ -6,10 +6,9 @@ _NOT_YOURS = "Leave it out: rights in a pool are granted to what its checks have
 REFUSALS: dict[str, tuple[str, str]] = {
     "do_stmt": ("What a DO block does is only seen when it runs.", "Write the statements it would run, one by one."),
     "create_table_as_stmt": (
-        "CREATE TABLE … AS, SELECT … INTO and materialized views keep rows of whoever makes them, without a tenant.",
+        "CREATE TABLE … AS and SELECT … INTO keep rows of whoever makes them, without a tenant.",
         "Make a table and fill it in a data migration, or make a view.",
     ),
-    "refresh_mat_view_stmt": ("A pool has no materialized views.", "Fill a table in a data migration."),
     "truncate_stmt": ("TRUNCATE does not ask row security: it empties every tenant's table.", "Write DELETE FROM."),
     "transaction_stmt": (
         "A migration's transaction is opened and closed by who runs it.",

@@ -10,8 +10,6 @@ REFUSED = {
     "a DO block": ("DO $$ BEGIN CREATE TABLE t (id int); END $$", "only seen when it runs"),
     "a table made of a query": ("CREATE TABLE t AS SELECT 1 AS id", "without a tenant"),
     "a table made of a query, older form": ("SELECT 1 AS id INTO t", "without a tenant"),
-    "a materialized view": ("CREATE MATERIALIZED VIEW m AS SELECT 1", "without a tenant"),
-    "its refreshing": ("REFRESH MATERIALIZED VIEW m", "materialized"),
     "a partitioned table": ("CREATE TABLE t (id int) PARTITION BY RANGE (id)", "not inherited by partitions"),
     "a partition": ("CREATE TABLE t1 PARTITION OF t DEFAULT", "not inherited by partitions"),
     "an attached partition": ("ALTER TABLE t ATTACH PARTITION t1 DEFAULT", "partitions and children"),
