@@ -10,10 +10,7 @@ cookie was set does not fit any more, so a login answers with a redirect, as Dja
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings
-from django.core import checks
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.csrf import CSRF_ALLOWED_CHARS, CSRF_SECRET_LENGTH, CsrfViewMiddleware
 from django.utils.crypto import constant_time_compare, get_random_string, salted_hmac
@@ -22,7 +19,6 @@ from tenants.context import current_or_none
 from tenants.isolation.refusals import Layer, refused
 
 HALF = CSRF_SECRET_LENGTH // 2  # 16 of 62 characters: 95 bits each
-SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
 class TenantCsrfMiddleware(CsrfViewMiddleware):
@@ -44,27 +40,6 @@ class TenantCsrfMiddleware(CsrfViewMiddleware):
         if not settings.CSRF_USE_SESSIONS and not _is_ours(request.META["CSRF_COOKIE"]):
             request.META["CSRF_COOKIE"] = _made()  # Django's rotate_token() knows no tenant
         super()._set_csrf_cookie(request, response)  # type: ignore[misc]  # left out of django-stubs
-
-
-def check_cookies(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """tenants.W002: a setting lets one tenant's cookie or host name count at another's."""
-    spans = "Leave it unset: a cookie without a domain goes back to the host that set it, and nowhere else."
-    found = [
-        (f"{name} sends one tenant's cookie to others.", spans)
-        for name in ("SESSION_COOKIE_DOMAIN", "CSRF_COOKIE_DOMAIN")
-        if getattr(settings, name)
-    ]
-    if settings.USE_X_FORWARDED_HOST:
-        found.append(
-            ("USE_X_FORWARDED_HOST lets a header choose the tenant.", "Have the proxy pass the Host header on.")
-        )
-    if settings.SESSION_ENGINE == SIGNED_COOKIES:
-        hint = "Keep sessions in the tenant's own database or cache."
-        found.append(("A session in a signed cookie is good at every tenant's host.", hint))
-    if "django.middleware.csrf.CsrfViewMiddleware" in settings.MIDDLEWARE:
-        hint = "Put tenants.isolation.csrf.TenantCsrfMiddleware in its place."
-        found.append(("A CSRF cookie of one tenant fits at every other's host.", hint))
-    return [checks.Warning(says, hint=hint, id="tenants.W002") for says, hint in found]
 
 
 def _made() -> str:

@@ -172,6 +172,11 @@ class _Kept:
 _kept = _Kept()
 
 
+def source() -> KeySource | None:
+    """Who is asked in this process; None: nobody registered."""
+    return _kept.source
+
+
 def register(source: KeySource | None) -> None:
     """Make `source` the one of this process. What the former one answered is forgotten."""
     with _kept.lock:

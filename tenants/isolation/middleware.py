@@ -9,10 +9,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from django.conf import settings
-from django.core import checks
 from django.core.exceptions import DisallowedHost
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
@@ -36,13 +35,6 @@ from tenants.states import TenantState
 TEMPLATE = "tenants/closed.html"
 SERVERS_AWAY = (CredentialsUnavailable, KeysUnavailable, KeySetUnavailable, StorageUnavailable, OperationalError)
 WRONGLY_SET_UP = (CredentialsRefused, NoCredentialSource, KeysRefused, NoKeySource, StorageRefused)
-AFTER_OURS = (
-    "django.contrib.sessions.",
-    "django.contrib.auth.",
-    "django.contrib.messages.",
-    "django.middleware.csrf.",
-    "tenants.isolation.csrf.",
-)
 PROBLEM = "application/problem+json"  # RFC 9457
 
 logger = logging.getLogger(__name__)
@@ -173,18 +165,6 @@ class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # djang
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
         get_response: Callable[[HttpRequest], HttpResponseBase] = self.get_response
         return get_response(request)
-
-
-def check_middleware(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """tenants.E009: something may read the session, or the tenant's rows, before it is known whose they are."""
-    ours, names = f"{__name__}.{TenantHostMiddleware.__name__}", list(settings.MIDDLEWARE)
-    if ours not in names:
-        says, hint = f"{ours} is not in MIDDLEWARE: no request has a tenant.", "Put it before what reads sessions."
-    elif early := [name for name in names[: names.index(ours)] if name.startswith(AFTER_OURS)]:
-        says, hint = f"{early[0]} comes before {ours}.", "Put it behind: sessions, users and messages are the tenant's."
-    else:
-        return []
-    return [checks.Error(says, hint=hint, id="tenants.E009")]
 
 
 def _claims(request: HttpRequest, tenant: Tenant) -> tokens.Claims | None:

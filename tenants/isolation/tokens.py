@@ -16,7 +16,6 @@ from uuid import UUID
 
 import jwt
 from django.conf import settings
-from django.core import checks
 from django.http import HttpRequest
 
 from tenants.errors import TenureError
@@ -67,7 +66,9 @@ class Claims:
 def are_taken() -> bool:
     """Whether this project takes tenants' tokens."""
     return bool(
-        getattr(settings, "TENURE_TOKEN_ISSUER", "") and getattr(settings, "TENURE_TOKEN_AUDIENCE", "") and _url()
+        getattr(settings, "TENURE_TOKEN_ISSUER", "")
+        and getattr(settings, "TENURE_TOKEN_AUDIENCE", "")
+        and key_set_url()
     )
 
 
@@ -104,7 +105,7 @@ def verified(token: str) -> Claims:
         kid = header.get("kid")
         if not isinstance(kid, str) or not KID.fullmatch(kid) or header.get("alg") not in algorithms:
             _refuse("header is not ours")
-        if (key := _key_set(_url()).key(kid)) is None:
+        if (key := _key_set(key_set_url()).key(kid)) is None:
             _refuse("unknown key")
         payload = jwt.decode(
             token,
@@ -120,23 +121,6 @@ def verified(token: str) -> Claims:
         _refuse("expired", "The token has expired.")
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         _refuse("not valid")
-
-
-def check_tokens(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """tenants.E014: tokens are taken, and it is not said which."""
-    wanted = ("TENURE_TOKEN_ISSUER", "TENURE_TOKEN_AUDIENCE")
-    algorithms = getattr(settings, "TENURE_TOKEN_ALGORITHMS", ("ES256",))
-    if not _url() or not any(hasattr(settings, name) for name in (*wanted, "TENURE_TOKEN_ALGORITHMS")):
-        return []
-    found = [f"{name} is missing." for name in wanted if not getattr(settings, name, "")]
-    if not algorithms or not set(algorithms) <= ASYMMETRIC:
-        found.append("TENURE_TOKEN_ALGORITHMS is empty, or names an algorithm that is not asymmetric.")
-    if not _url().startswith(("http://", "https://")):
-        found.append("TENURE_JWKS_URL is not an http or https address.")
-    hint = "Issuer and audience are the control plane's; of algorithms leave ES256 alone, which it signs with."
-    return [
-        checks.Error(f"Tenants' tokens cannot be told apart: {says}", hint=hint, id="tenants.E014") for says in found
-    ]
 
 
 def _claims(payload: dict[str, Any]) -> Claims:
@@ -160,7 +144,8 @@ def _algorithms() -> Sequence[str]:
     return algorithms
 
 
-def _url() -> str:
+def key_set_url() -> str:
+    """Where the keys are that tokens are verified with; empty where the project does not say."""
     api = getattr(settings, "TENURE_API_URL", "")
     return getattr(settings, "TENURE_JWKS_URL", "") or (f"{api.rstrip('/')}{PATH}" if api else "")
 

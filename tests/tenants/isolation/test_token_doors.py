@@ -19,8 +19,6 @@ from rest_framework.views import APIView
 from tenants.context import TenantContext, tenant_scope
 from tenants.errors import NoTenant
 from tenants.isolation import cache, tokens
-from tenants.isolation.csrf import check_cookies
-from tenants.isolation.middleware import check_middleware
 from tenants.isolation.rest import HasTokenScope, TenantTokenAuthentication
 from tenants.models import Tenant
 from tenants.states import TenantState
@@ -229,35 +227,3 @@ class TestInDjangoRestFramework:
         request = APIRequestFactory().get("/", headers={"Authorization": f"Bearer {minted(taken.acme)}"})
         with pytest.raises(NoTenant):
             Projects.as_view()(request)
-
-
-class TestTheChecks:
-    """tenants.E009 and tenants.W002: an order, or a setting, under which the above would not hold."""
-
-    OURS = "tenants.isolation.middleware.TenantHostMiddleware"
-    SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
-
-    @pytest.mark.parametrize("wrong", [[], [SESSIONS, OURS], ["tenants.isolation.csrf.TenantCsrfMiddleware", OURS]])
-    def test_the_host_comes_first(self, settings: Any, wrong: list[str]) -> None:
-        settings.MIDDLEWARE = wrong
-        assert [found.id for found in check_middleware()] == ["tenants.E009"]
-        settings.MIDDLEWARE = [self.OURS, self.SESSIONS]
-        assert check_middleware() == []
-
-    @pytest.mark.parametrize(
-        "wrong",
-        [
-            {"SESSION_COOKIE_DOMAIN": ".example.com"},
-            {"CSRF_COOKIE_DOMAIN": ".example.com"},
-            {"USE_X_FORWARDED_HOST": True},
-            {"SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies"},
-            {"MIDDLEWARE": ["django.middleware.csrf.CsrfViewMiddleware"]},
-        ],
-        ids=str,
-    )
-    def test_no_cookie_spans_tenants(self, settings: Any, wrong: dict[str, Any]) -> None:
-        settings.MIDDLEWARE = ["tenants.isolation.csrf.TenantCsrfMiddleware"]
-        assert check_cookies() == []
-        for name, value in wrong.items():
-            setattr(settings, name, value)
-        assert [found.id for found in check_cookies()] == ["tenants.W002"]

@@ -336,33 +336,7 @@ class TestRotation:
         assert number not in bytes(key.sealed)
 
 
-class TestTheCheckE014:
-    """Settings under which tokens could not be told apart are named at start."""
-
-    def found(self, settings: Any, **wrong: Any) -> list[str]:
-        settings.TENURE_API_URL = "https://control.example"
-        for name, value in wrong.items():
-            setattr(settings, name, value)
-        return [str(each.id) for each in tokens.check_tokens()]
-
-    def test_right_settings_have_no_error(self, settings: Any) -> None:
-        assert self.found(settings) == []
-
-    @pytest.mark.parametrize(
-        "wrong",
-        [
-            {"TENURE_TOKEN_ISSUER": ""},
-            {"TENURE_TOKEN_AUDIENCE": ""},
-            {"TENURE_TOKEN_ALGORITHMS": []},
-            {"TENURE_TOKEN_ALGORITHMS": ["HS256"]},
-            {"TENURE_TOKEN_ALGORITHMS": ["ES256", "none"]},
-            {"TENURE_JWKS_URL": "file:///etc/keys.json"},
-        ],
-        ids=str,
-    )
-    def test_wrong_ones_are_named(self, settings: Any, wrong: Any) -> None:
-        assert self.found(settings, **wrong) == ["tenants.E014"]
-
+class TestAlgorithms:
     def test_a_symmetric_algorithm_is_not_used_even_so(self, settings: Any) -> None:
         settings.TENURE_API_URL = "https://control.example"
         settings.TENURE_TOKEN_ALGORITHMS = ["HS256"]
