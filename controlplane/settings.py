@@ -122,7 +122,9 @@ S3_VENDING_ROLE_ARN = env.text("S3_VENDING_ROLE_ARN", "")  # AWS: AssumeRole ins
 TENURE_MASTER_KEY_KMS = env.text("TENURE_MASTER_KEY_KMS", "")  # the id or ARN of an AWS KMS key
 TENURE_MASTER_KEY = b"" if TENURE_MASTER_KEY_KMS else env.key("TENURE_MASTER_KEY")
 TENURE_CONTEXT_SECRET = env.key("TENURE_CONTEXT_SECRET", unlike=("TENURE_MASTER_KEY", "SECRET_KEY"))
-TENURE_CONTEXT_VERSION = env.text("TENURE_CONTEXT_VERSION", "1")  # which version of the pools' keys signs
+TENURE_CONTEXT_SECRET_FORMER = b""  # the one before, until `manage.py rotate_context_key` has exchanged the keys
+if env.text("TENURE_CONTEXT_SECRET_FORMER", ""):
+    TENURE_CONTEXT_SECRET_FORMER = env.key("TENURE_CONTEXT_SECRET_FORMER", unlike=("TENURE_CONTEXT_SECRET",))
 TENURE_TOKEN_ISSUER = env.text("TENURE_TOKEN_ISSUER", "tenure")  # `iss` and `aud` of tenants' tokens
 TENURE_TOKEN_AUDIENCE = env.text("TENURE_TOKEN_AUDIENCE", "tenant-application")
 

@@ -54,6 +54,15 @@ class Cluster(models.Model):
     )
     sealed_url = models.BinaryField(help_text="The provisioning role's URL, sealed with the master key.")
     database = models.CharField(max_length=63, help_text="The shared database, which that URL names, too.")
+    context_version = models.PositiveIntegerField(
+        default=1, editable=False, help_text="Of the key its pools sign with."
+    )
+    context_secret = models.CharField(
+        max_length=16, blank=True, editable=False, help_text="By a digest: which secret that key is made from."
+    )
+    context_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When that version began to sign; empty: it is the only one."
+    )
     public_host = models.CharField(max_length=255, help_text="Host name that applications connect to.")
     public_port = models.PositiveIntegerField(default=5432)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

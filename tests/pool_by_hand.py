@@ -1,5 +1,6 @@
 """A small pool made by hand, in a database of its own: what the guard and the backend are tried against."""
 
+import math
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from django.utils import timezone
 from psycopg import sql
 
 from controlplane.stack.embedded import Stack
-from provisioning.databases import ddl, guard, hidden
+from provisioning.databases import ddl, guard, hidden, signing
 from provisioning.databases.fitness import prepare_cluster
 from provisioning.databases.pooling.boundary import COLUMN, closed
 from provisioning.databases.servers import Connection, connect, run, sealed_url
@@ -124,6 +125,7 @@ def make(stack: Stack) -> PoolByHand:
     provisioner = stack.environment["CLUSTER_URL"].rsplit("/", 1)[0]
     cluster = Cluster(name="by-hand", database=DATABASE, public_host="127.0.0.1", public_port=stack.ports.postgres)
     cluster.sealed_url = sealed_url(f"{provisioner}/{DATABASE}", cluster)
+    signing.believe(cluster, for_s=math.inf)  # there is no row to ask
     prepare_cluster(cluster)
     pool_id: UUID = uuid4()
     role, group = pool_role(pool_id), f"g_{pool_id.hex}"

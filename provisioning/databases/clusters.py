@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from psycopg.conninfo import conninfo_to_dict
@@ -15,6 +16,7 @@ from provisioning.databases.layout import lay_out
 from provisioning.databases.pools import ReleaseCannotBePooled, change_pool
 from provisioning.databases.releases import NoRelease, current_release
 from provisioning.databases.servers import sealed_url, url_of
+from provisioning.databases.signing import mark
 from provisioning.errors import Permanent
 from provisioning.models import RunLimit
 from tenants.actions import Actor, AuditAction, ObjectType
@@ -64,7 +66,10 @@ def register_cluster(
     findings = check_cluster(url, subject=name)
     parts = conninfo_to_dict(url)
     cluster = Cluster.objects.filter(name=name).first() or Cluster(
-        name=name, capacity=DEFAULT_CAPACITY, max_running=DEFAULT_MAX_RUNNING
+        name=name,
+        capacity=DEFAULT_CAPACITY,
+        max_running=DEFAULT_MAX_RUNNING,
+        context_secret=mark(settings.TENURE_CONTEXT_SECRET),
     )
     if (
         cluster.database not in {"", parts["dbname"]}

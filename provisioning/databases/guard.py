@@ -5,10 +5,9 @@ as it to install and to exchange keys, and may open and close doors by itself.
 
 # Note [Exchanging the keys]
 A version of a database's key is derived from the context secret, never stored here. To exchange one: `add_version` n+1
-in every database; set TENURE_CONTEXT_VERSION (and the secret, if that is exchanged too), so that tickets are signed
-with it; wait until credentials handed out before have been asked for anew (a refused ticket does that) and no
-transaction from before is left; `drop_version` n. Until then both are good; after that tickets and open transactions
-of n are refused. A base backup holds the pads: exchange the keys of a restored database before anybody connects to it.
+in every database; sign with it; wait until credentials handed out before have run out and no transaction from before
+is left; `keep_version` n+1 alone. Until then both are good; after that tickets and open transactions of n are refused.
+`context_keys` does this. A base backup holds the pads: exchange a restored database's keys before anybody connects.
 """
 
 from hashlib import sha256
@@ -16,11 +15,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from psycopg import sql
 
 from provisioning.databases import ddl
 from provisioning.databases.servers import Connection, run
+from provisioning.databases.signing import Signing, of, signing
 from tenants.context import TenantContext
 from tenants.isolation.tickets import USE, ContextKey, mint
 from tenants.models import Cluster
@@ -40,7 +39,7 @@ _ADD = f"""
     INSERT INTO {ddl.GUARD}.context_key (version, ipad, opad) VALUES (%s, %s, %s)
     ON CONFLICT (version) DO UPDATE SET ipad = excluded.ipad, opad = excluded.opad
 """
-_DROP = f"DELETE FROM {ddl.GUARD}.context_key WHERE version = %s"
+_KEEP = f"DELETE FROM {ddl.GUARD}.context_key WHERE version <> %s"
 
 
 def install(connection: Connection, *, cluster: Cluster, database: str) -> None:
@@ -54,7 +53,7 @@ def install(connection: Connection, *, cluster: Cluster, database: str) -> None:
     run(connection, sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE").format(_guard()))
     run(connection, sql.SQL("CREATE SCHEMA IF NOT EXISTS {0} AUTHORIZATION {0}").format(_guard()))
     _as_guard(connection, _INSTALL, _grant_doors(), _grant_use(ddl.OWNER))
-    add_version(connection, cluster=cluster, database=database, version=settings.TENURE_CONTEXT_VERSION)
+    add_version(connection, cluster=cluster, database=database, signs=of(cluster))
 
 
 def admit(connection: Connection, group: str) -> None:
@@ -62,29 +61,29 @@ def admit(connection: Connection, group: str) -> None:
     _as_guard(connection, _grant_use(group))
 
 
-def add_version(connection: Connection, *, cluster: Cluster, database: str, version: str) -> None:
+def add_version(connection: Connection, *, cluster: Cluster, database: str, signs: Signing) -> None:
     """From the commit on, tickets and seals of this version are good too. See Note [Exchanging the keys]."""
-    inner, outer = pads(database_key(cluster.name, database, version))
+    inner, outer = pads(database_key(cluster.name, database, signs))
     with connection.transaction():
         run(connection, _become())
-        run(connection, _ADD, version, inner, outer)
+        run(connection, _ADD, signs.version, inner, outer)
         run(connection, "RESET ROLE")
 
 
-def drop_version(connection: Connection, *, version: str) -> None:
-    """From the commit on, tickets and open transactions of this version are refused."""
+def keep_version(connection: Connection, *, version: str) -> None:
+    """From the commit on, tickets and open transactions of every other version are refused."""
     with connection.transaction():
         run(connection, _become())
-        run(connection, _DROP, version)
+        run(connection, _KEEP, version)
         run(connection, "RESET ROLE")
 
 
 def context_key(tenant: TenantContext) -> ContextKey:
-    """What an application signs this life's tickets with, in the tenant's database. About 10 µs."""
-    version = settings.TENURE_CONTEXT_VERSION
-    inner, outer = pads(database_key(tenant.cluster, tenant.database, version))
+    """What an application signs this life's tickets with, in the tenant's database. About 10 µs, seldom a query."""
+    signs = signing(tenant.cluster)
+    inner, outer = pads(database_key(tenant.cluster, tenant.database, signs))
     whose = b"K" + tenant.tenant_id.bytes + tenant.incarnation.bytes
-    return ContextKey(version, sha256(outer + sha256(inner + whose).digest()).digest())
+    return ContextKey(signs.version, sha256(outer + sha256(inner + whose).digest()).digest())
 
 
 def open_door(connection: Connection, tenant: TenantContext) -> None:
@@ -111,10 +110,10 @@ def enter(connection: Connection, tenant: TenantContext, purpose: str = USE) -> 
     run(connection, ENTER, *mint(tenant, context_key(tenant), purpose=purpose))
 
 
-def database_key(cluster: str, database: str, version: str) -> bytes:
+def database_key(cluster: str, database: str, signs: Signing) -> bytes:
     """32 bytes: HKDF-SHA256 (RFC 5869) of the context secret. Who reads one database's learns nothing of another's."""
-    info = f"context|{cluster}|{database}|{version}".encode()
-    return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(settings.TENURE_CONTEXT_SECRET)
+    info = f"context|{cluster}|{database}|{signs.version}".encode()
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(signs.secret)
 
 
 def pads(key: bytes) -> tuple[bytes, bytes]:

@@ -1,5 +1,6 @@
 """The guard under attack: plain SQL through the login role that a pool's tenants share, as after a SQL injection."""
 
+import math
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +19,7 @@ from psycopg.errors import (
 )
 
 from controlplane.stack.embedded import Stack
-from provisioning.databases import ddl, guard
+from provisioning.databases import ddl, guard, signing
 from provisioning.databases.fitness import check_cluster, prepare_cluster
 from provisioning.databases.servers import run, url_of
 from tenants.context import TenantContext
@@ -389,18 +390,19 @@ def test_installing_again_changes_nothing_that_was_good(by_hand: PoolByHand, ses
         enter(session, by_hand.initech)
 
 
-def test_keys_are_exchanged_version_by_version(by_hand: PoolByHand, session: Session, settings: Any) -> None:
+def test_keys_are_exchanged_version_by_version(by_hand: PoolByHand, session: Session) -> None:
     of_one = ticket(by_hand.acme)
     with by_hand.provisioner() as connection, session.transaction():
         session.execute(ENTER, of_one)
-        guard.add_version(connection, cluster=by_hand.cluster, database=DATABASE, version="2")
-        settings.TENURE_CONTEXT_VERSION = "2"
+        by_hand.cluster.context_version = 2
+        signs = signing.believe(by_hand.cluster, for_s=math.inf)
+        guard.add_version(connection, cluster=by_hand.cluster, database=DATABASE, signs=signs)
         of_two = ticket(by_hand.acme)
         for good in (of_one, of_two):
             with closing(by_hand.login()) as other:
                 other.execute(ENTER, good)
         assert names(session) == ["a"]
-        guard.drop_version(connection, version="1")
+        guard.keep_version(connection, version="2")
         try:
             with pytest.raises(InsufficientPrivilege, match="bad seal"), session.transaction():
                 names(session)
@@ -409,9 +411,10 @@ def test_keys_are_exchanged_version_by_version(by_hand: PoolByHand, session: Ses
                     other.execute(ENTER, of_one)
                 other.execute(ENTER, of_two)
         finally:
-            settings.TENURE_CONTEXT_VERSION = "1"
+            by_hand.cluster.context_version = 1
+            signing.believe(by_hand.cluster, for_s=math.inf)
             guard.install(connection, cluster=by_hand.cluster, database=DATABASE)
-            guard.drop_version(connection, version="2")
+            guard.keep_version(connection, version="1")
 
 
 def test_a_new_life_closes_the_former_ones_door(by_hand: PoolByHand, session: Session) -> None:
