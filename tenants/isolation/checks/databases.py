@@ -160,7 +160,7 @@ def _homes_of(model: type[Model], ours: frozenset[str], theirs: frozenset[str]) 
         return
     for field in meta.get_fields():
         other = getattr(field, "remote_field", None) and field.related_model
-        if not isinstance(other, type) or field.auto_created:
+        if not (isinstance(other, type) and issubclass(other, Model)) or field.auto_created:
             continue
         label = other._meta.app_label  # noqa: SLF001
         if (meta.app_label in theirs - ours and label in ours - theirs) or (

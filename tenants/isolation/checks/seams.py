@@ -76,7 +76,7 @@ def handlers_are_stamped(**_options: Any) -> Iterator[Error]:
         "Use LOGGING = tenants.isolation.logs.logging_settings(…), or give each handler a filter"
         ' {"()": "tenants.isolation.logs.TenantFilter"}.'
     )
-    if settings.LOGGING_CONFIG is None:  # the project sets logging up itself: look at what came of it
+    if getattr(settings, "LOGGING_CONFIG", None) is None:  # the project sets logging up itself: look at what came of it
         unstamped: list[str] = [repr(each) for each in logging.root.handlers if not _is_stamped(each)]
     elif not settings.LOGGING.get("handlers"):
         yield Error(

@@ -217,7 +217,8 @@ def test_an_app_that_keeps_what_it_read_and_one_that_cannot_encrypt(stack: Stack
     (tmp_path / "leaky").mkdir()
     for name, text in (("__init__.py", ""), ("models.py", MODELS)):
         (tmp_path / "leaky" / name).write_text(text)
-    ran = checked(environment(stack, TENANT_APPS="django.contrib.contenttypes,leaky", PYTHONPATH=f"{tmp_path}:{CHECKOUT}"))
+    apps = "django.contrib.contenttypes,django.contrib.auth,examples.projects,leaky"
+    ran = checked(environment(stack, TENANT_APPS=apps, PYTHONPATH=f"{tmp_path}:{CHECKOUT}"))
     assert ran.returncode == 1
     assert "(tenants.W001) leaky/models.py:12 keeps results" in ran.stderr
     assert "(tenants.W001) leaky/models.py:10 makes a queryset once" in ran.stderr
@@ -270,7 +271,7 @@ class TestTasks:
 
     def test_right_ones_have_nothing_to_be_told(self) -> None:
         app = self.app(task_cls=TASK)
-        app.task(nothing, name="shop.tidy", platform=True)
+        app.task(name="shop.tidy", platform=True)(nothing)
         app.conf.beat_schedule = {"nightly": {"task": "shop.tidy", "schedule": 60}}
         assert [*tasks.tasks_are_tenants([app]), *tasks.tasks_are_json([app])] == []
 
@@ -281,12 +282,12 @@ class TestTasks:
 
     def test_a_task_of_another_class(self) -> None:
         app = self.app(task_cls=TASK)
-        app.task(nothing, name="shop.bill", base=Task)
+        app.task(name="shop.bill", base=Task)(nothing)
         assert [each.msg.split()[2] for each in tasks.tasks_are_tenants([app])] == ["shop.bill"]
 
     def test_a_schedule_without_a_scope(self) -> None:
         app = self.app(task_cls=TASK)
-        app.task(nothing, name="shop.bill")
+        app.task(name="shop.bill")(nothing)
         app.conf.beat_schedule = {"nightly": {"task": "shop.bill", "schedule": 60}}
         assert [each.id for each in tasks.tasks_are_tenants([app])] == ["tenants.E007"]
 
