@@ -19,6 +19,7 @@ from django.db.models import Avg, Case, CharField, DurationField, F, Max, OuterR
 from django.db.models.functions import Cast, Coalesce, Concat, Greatest, Now
 
 from controlplane.admin.words import duration
+from controlplane.standstill import patience
 from provisioning.models import (
     HOLDING,
     Control,
@@ -32,8 +33,6 @@ from provisioning.models import (
 )
 
 SILENCE = timedelta(seconds=60)  # nobody looked for work for so long: no worker is running
-SLOW = 3  # times the usual length of a step
-SHORTEST_STALL = timedelta(seconds=30)  # a step that usually takes 50 ms is not stalled after 150
 USUAL_OF = 50  # the last so many runs of that step
 
 FAST, SLOWER, SLOWEST = 2.0, 5.0, 15.0  # seconds between two questions
@@ -167,7 +166,7 @@ def stalled(run: Run) -> str:
     since = now - run.progress_at  # type: ignore[attr-defined]
     late = run.deadline_at is not None and run.deadline_at < now
     due = run.held or run.run_at <= now
-    limit = max(usual * SLOW, SHORTEST_STALL) if usual is not None else None
+    limit = patience(usual) if usual is not None else None
     if not late and (limit is None or not due or since <= limit):
         return ""
     words = [f"No progress for {duration(timedelta(seconds=int(since.total_seconds())))}"]

@@ -11,11 +11,10 @@ from django.db.models import F, Max, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
+from controlplane.standstill import patience
 from provisioning.models import ENDED, Direction, Run, RunState, RunStep, StepState
 
 STEPS_LOOKED_AT = 1_000  # the latest that succeeded, of all workflows: enough to know what is usual
-TIMES_USUAL = 3
-SHORTEST = timedelta(seconds=30)
 
 Place = tuple[str, str, str]
 """Workflow, direction and step: what a usual time is the usual time of."""
@@ -58,10 +57,7 @@ def usual_times() -> dict[Place, timedelta]:
 
 
 def stalled(run: Run, progress: Progress, usual: Mapping[Place, timedelta], *, now: datetime | None = None) -> bool:
-    """Its deadline has passed, or it runs and has not got on for three times the step's usual time.
-
-    A step that usually takes 50 ms is not at a standstill after 150: what counts is at least SHORTEST.
-    """
+    """Its deadline has passed, or it runs and has not got on for longer than is usual: see `patience`."""
     now = now or timezone.now()
     if run.ended:
         return False
@@ -71,10 +67,6 @@ def stalled(run: Run, progress: Progress, usual: Mapping[Place, timedelta], *, n
     if run.state != RunState.RUNNING or usually is None:
         return False
     return now - progress.updated_at > patience(usually)
-
-
-def patience(usually: timedelta) -> timedelta:
-    return max(TIMES_USUAL * usually, SHORTEST)
 
 
 def stalled_runs(runs: QuerySet[Run]) -> QuerySet[Run]:
