@@ -26,6 +26,9 @@ from provisioning.databases.clusters import (
     register_cluster,
     reserve,
 )
+from provisioning.databases.context_keys import begin as begin_context_keys
+from provisioning.databases.context_keys import finish as finish_context_keys
+from provisioning.databases.context_keys import plan as plan_context_keys
 from provisioning.databases.pool_layout import rotate_password as rotate_pool_password
 from provisioning.engine import control, drive
 from provisioning.engine import sweep as sweeping
@@ -292,10 +295,10 @@ def sweep() -> None:
 __all__ = [
     "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OperationInProgress", "PlanChanged", "ReasonMissing",
     "ReleaseCannotBePooled", "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
-    "actions_of", "actions_of_tenant", "advance", "cancel", "change_cluster", "change_pool", "current_release",
-    "destroy_data_key", "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard",
-    "onboard_together",
-    "pause", "plan_onboard", "publish", "published_keys", "register_cluster", "replace_token_keys", "resume",
-    "retired_data_keys", "retry", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password",
-    "rotate_token_key", "skip", "sweep", "undo", "update_tenant", "verify_resources",
+    "actions_of", "actions_of_tenant", "advance", "begin_context_keys", "cancel", "change_cluster", "change_pool",
+    "current_release", "destroy_data_key", "finish_context_keys", "force_complete", "hand_out_credentials",
+    "hand_out_data_keys", "mint_token", "onboard", "onboard_together", "pause", "plan_context_keys", "plan_onboard",
+    "publish", "published_keys", "register_cluster", "replace_token_keys", "resume", "retired_data_keys", "retry",
+    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password", "rotate_token_key", "skip",
+    "sweep", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip

@@ -41,6 +41,7 @@ class AuditAction(StrEnum):
     RELEASE_PUBLISHED = "release.published"
     USER_CREATED = "user.created"
     AUDIT_VERIFIED = "audit.verified"
+    CONTEXT_KEY_ROTATED = "context_key.rotated"
     ISOLATION_REFUSED_DATABASE = "isolation.refused.database"
     ISOLATION_REFUSED_STORAGE = "isolation.refused.storage"
     ISOLATION_REFUSED_CACHE = "isolation.refused.cache"

@@ -39,6 +39,7 @@ _ADD = f"""
     INSERT INTO {ddl.GUARD}.context_key (version, ipad, opad) VALUES (%s, %s, %s)
     ON CONFLICT (version) DO UPDATE SET ipad = excluded.ipad, opad = excluded.opad
 """
+_VERSIONS = f"SELECT version FROM {ddl.GUARD}.context_key ORDER BY version::int"
 _KEEP = f"DELETE FROM {ddl.GUARD}.context_key WHERE version <> %s"
 
 
@@ -76,6 +77,15 @@ def keep_version(connection: Connection, *, version: str) -> None:
         run(connection, _become())
         run(connection, _KEEP, version)
         run(connection, "RESET ROLE")
+
+
+def versions(connection: Connection) -> tuple[str, ...]:
+    """Which versions are good in this database, the oldest first."""
+    with connection.transaction():
+        run(connection, _become())
+        found = run(connection, _VERSIONS)
+        run(connection, "RESET ROLE")
+    return tuple(version for (version,) in found)
 
 
 def context_key(tenant: TenantContext) -> ContextKey:
