@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from threading import Lock
 from typing import Any
 
 from django.core.checks import Error
 
 TASKS = "tenants.isolation.tasks"
 BASE = f"{TASKS}:TenantTask"
+
+_importing = Lock()
 
 
 def celery_apps() -> list[Any]:
@@ -24,7 +27,8 @@ def celery_apps() -> list[Any]:
 def tasks_are_tenants(found: Iterable[Any] | None = None, **_options: Any) -> Iterator[Error]:
     """tenants.E007: tasks that would run without a scope, or be sent without one."""
     for app in celery_apps() if found is None else found:
-        app.loader.import_default_modules()  # what autodiscover_tasks() was told to find
+        if not _imported(app):
+            return
         seam = _seam()
         if not issubclass(app.Task, seam.TenantTask):
             yield Error(
@@ -57,6 +61,20 @@ def tasks_are_json(found: Iterable[Any] | None = None, **_options: Any) -> Itera
                 hint='Set accept_content = ["json"], task_serializer = "json" and result_serializer = "json".',
                 id="tenants.E008",
             )
+
+
+def _imported(app: Any) -> bool:
+    """Import what autodiscover_tasks() was told to find; False while that is being done.
+
+    Celery itself runs Django's checks then (celery.fixups.django), so the check would call itself.
+    """
+    if not _importing.acquire(blocking=False):
+        return False
+    try:
+        app.loader.import_default_modules()
+    finally:
+        _importing.release()
+    return True
 
 
 def _seam() -> Any:
