@@ -7,17 +7,20 @@ DEV_STAMP := .venv/.dev
 BORROW := $(BIN)/python -m controlplane.stack.borrow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-django openapi bench clean debian
+.PHONY: help run test django-tests check check-django openapi bench clean debian
 .DELETE_ON_ERROR:
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP) ## Start everything: servers, control plane, example application (TENURE_PORT=8000)
 	@exec $(BIN)/python -m controlplane.stack
 
 test: $(DEV_STAMP) debian ## Run the tests (ARGS="-k onboard" to choose)
 	$(BIN)/python -m pytest $(ARGS)
+
+django-tests: $(DEV_STAMP) ## Run Django's own tests of its ORM inside tenants, and compare (about 5 minutes)
+	$(BIN)/python -m tests.django_suite.compare $(MODULES)
 
 check: $(DEV_STAMP) ## Lint, types, floors, migrations, deployment settings, API schema
 	$(BIN)/ruff format --check .

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tenants.context import TenantContext, current_or_none
 
 if TYPE_CHECKING:
-    from django.contrib.sites.models import Site
+    from django.contrib.sites.models import Site, SiteManager
 
 MOST_KEPT = 1_000  # tenants; most have one site
 
@@ -53,5 +53,12 @@ def keep_sites_apart() -> None:
     from django.contrib.sites import models
 
     kept = SitesOfScope()
-    models.SITE_CACHE = kept  # type: ignore[assignment]  # django-stubs says dict; the module asks for no more than this
-    models.SiteManager.clear_cache = lambda _self: kept.clear()  # type: ignore[method-assign]
+    vars(models)["SITE_CACHE"] = kept
+    models.SiteManager.clear_cache = _cleared(kept)  # type: ignore[method-assign]
+
+
+def _cleared(kept: SitesOfScope) -> Callable[[SiteManager], None]:
+    def clear_cache(self: SiteManager) -> None:  # noqa: ARG001  a method's signature
+        kept.clear()
+
+    return clear_cache

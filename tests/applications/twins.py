@@ -5,6 +5,7 @@ In a process of its own: which apps are the tenants' is a setting of the whole p
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from threading import Barrier
 from typing import Any, Protocol
 
 import django
+import psycopg
 
 if __name__ == "__main__":
     django.setup()
@@ -24,10 +26,12 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from provisioning import lifecycle
+from provisioning.databases import blueprint
 from tenants.context import TenantContext, tenant_scope
 from tenants.isolation import credentials
 from tenants.isolation.connections import let_default_follow_scope
 from tenants.isolation.routing import is_tenant_app
+from tenants.models import Cluster, Plan, Pool
 from tenants.states import Tier
 from tests import databases, fleet
 
@@ -58,6 +62,19 @@ class Known:
 
     def credentials(self, context: TenantContext) -> credentials.Credentials:
         return self.given[context.key]
+
+
+def furnish() -> None:
+    """As `fleet.furnish`, beside the pools that other tests of this session have made on the cluster."""
+    lifecycle.register_cluster(name="local-1", url=os.environ["CLUSTER_URL"], region=fleet.REGION, actor=fleet.BILLING)
+    for tier, name in fleet.PLANS.items():
+        Plan.objects.create(name=name, tier=tier, bucket_mode="prefix" if tier == Tier.POOL else "own")
+    cluster = Cluster.objects.get()
+    with psycopg.connect(os.environ["CLUSTER_URL"]) as there:
+        for (schema,) in there.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'pool\\_%'").fetchall():
+            Pool.objects.create(cluster=cluster, schema=schema, state=Pool.State.CLOSED, sealed_password=b"")
+    blueprint.publish(actor=fleet.BILLING)
+    fleet.lay_out_a_pool()
 
 
 def onboarded() -> dict[Tier, list[TenantContext]]:
@@ -141,7 +158,7 @@ def traces_of(slug: str) -> dict[str, int]:
 
 
 def main(package: str) -> None:
-    fleet.furnish()
+    furnish()
     contexts = onboarded()
     story: Any = import_module(f"{package}.story")
     with override_settings(ALLOWED_HOSTS=["*"], **story.SITE):

@@ -1,6 +1,7 @@
 """A shop's first day: stock by hand, a customer who registers, uses a voucher and buys, a clerk in the dashboard."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +22,8 @@ from oscar.test import factories
 
 from tenants.context import TenantContext, tenant_scope
 
-SITE = {
+TEMPLATE: dict[str, Any] = settings.TEMPLATES[0]
+SITE: dict[str, Any] = {
     "LOGIN_URL": "/accounts/login/",
     "LOGIN_REDIRECT_URL": "/",
     "ROOT_URLCONF": "tests.applications.shop.urls",
@@ -37,11 +39,11 @@ SITE = {
     ],
     "TEMPLATES": [
         {
-            **settings.TEMPLATES[0],
+            **TEMPLATE,
             "DIRS": [],
             "OPTIONS": {
                 "context_processors": [
-                    *settings.TEMPLATES[0]["OPTIONS"]["context_processors"],
+                    *TEMPLATE["OPTIONS"]["context_processors"],
                     "django.template.context_processors.i18n",
                     "oscar.apps.search.context_processors.search_form",
                     "oscar.apps.checkout.context_processors.checkout",
@@ -114,7 +116,7 @@ def restock(books: list[Product]) -> None:
 
 def refused() -> list[str]:
     """What must be unique in one shop is."""
-    attempts = {
+    attempts: dict[str, Callable[[], Any]] = {
         "upc": lambda: Product.objects.create(upc="upc-0", title="Again"),
         "voucher": lambda: factories.create_voucher(code=CODE, name="Again"),
         "username": lambda: User.objects.create_user("clerk"),
