@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,13 +34,18 @@ LOOK = """
 from django.db import connection
 from patients.models import Patient
 from tenants.context import tenant_scope
+from tenants.isolation.directory import COLUMNS
 from tenants.models import Tenant
 
-with tenant_scope(Tenant.objects.only("slug", "incarnation").get(slug="acme").context()):
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT patient::text FROM patients_patient patient")
-        text = str(cursor.fetchall())
-    print("Bob" in text, "acme-bob" in text, Patient.objects.get(name="Bob").insurance)
+for tenant in Tenant.objects.filter(state="active").only(*COLUMNS):
+    with tenant_scope(tenant.context()):
+        if tenant.slug != "acme":
+            assert not Patient.objects.filter(name="Bob").exists()
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT patient::text FROM patients_patient patient")
+            text = str(cursor.fetchall())
+        print("Bob" in text, "acme-bob" in text, Patient.objects.get(name="Bob").insurance)
 """
 WHERE = """
 import tenants
@@ -262,3 +268,22 @@ def test_what_is_installed_is_the_kit_alone(clinic: Clinic) -> None:
 def test_a_host_of_no_clinic(clinic: Clinic) -> None:
     assert clinic.visitor("nobody").get().status == 404
     assert Visitor(clinic.live, "localhost").get().status == 200
+
+
+def test_the_document_shows_this_project() -> None:
+    """Whatever Python docs/use-the-isolation-kit.md gives to copy is in the project, line by line."""
+    text = (CHECKOUT / "docs" / "use-the-isolation-kit.md").read_text()
+    sources = (CHECKOUT / "examples" / "own_project").rglob("*.py")
+    written = {line.strip() for source in sources for line in source.read_text().splitlines()}
+    shown = {
+        line.strip() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
+    }
+    only_shown = {
+        "from tenants.context import tenant_scope",
+        "from tenants.isolation.directory import COLUMNS",
+        "from tenants.models import Tenant",
+        'for tenant in Tenant.objects.filter(state="active").only(*COLUMNS):',
+        "with tenant_scope(tenant.context()):",
+        "...  # every query, file, cache key and task in here is this tenant's",
+    }
+    assert shown - written - only_shown == set()
