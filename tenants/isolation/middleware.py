@@ -21,10 +21,10 @@ from django.utils.cache import add_never_cache_headers, patch_cache_control, pat
 from django_tenants.middleware.main import TenantMainMiddleware
 
 from tenants.context import TenantContext, tenant_scope
-from tenants.errors import TenureError
+from tenants.errors import NotAdmitted, TenureError
 from tenants.isolation import tokens
 from tenants.isolation.credentials import CredentialsRefused, CredentialsUnavailable, NoCredentialSource
-from tenants.isolation.directory import COLUMNS
+from tenants.isolation.directory import COLUMNS, let_in
 from tenants.isolation.keys import KeysRefused, KeysUnavailable, NoKeySource
 from tenants.isolation.keyset import KeySetUnavailable
 from tenants.isolation.refusals import Layer, refused
@@ -109,27 +109,25 @@ class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # djang
         try:
             host = self.hostname_from_request(request)
         except (DisallowedHost, UnicodeError):
-            return _page(UNKNOWN, request)
+            return _page_of_nobody(request, "no host name")
         if host in getattr(settings, "SITE_HOSTS", ()):
             self.setup_url_routing(request, force_public=True)
             return None
         try:
-            return self._enter(request, self.get_tenant(Domain, host))
+            self._enter(request, self.get_tenant(Domain, host))
         except Domain.DoesNotExist:
-            refused(Layer.HOST, "unknown host")
-            return _page(UNKNOWN, request)
-        except (tokens.TokenRefused, tokens.TokenOfAnotherTenant) as error:
-            return _page_of_token(request, error)
+            return _page_of_nobody(request, "unknown host")
+        except (NotAdmitted, tokens.TokenRefused, tokens.TokenOfAnotherTenant) as error:
+            return _page_of_refusal(request, error)
         except (KeySetUnavailable, OperationalError) as error:
             return self.process_exception(request, error)
-
-    def _enter(self, request: HttpRequest, tenant: Tenant) -> HttpResponse | None:
-        if tenant.state != TenantState.ACTIVE:
-            return _page(BY_STATE[TenantState(tenant.state)], request)
-        request.tenant_claims = _claims(request, tenant)  # type: ignore[attr-defined]
-        request.tenant_context = tenant.context()  # type: ignore[attr-defined]
-        request.tenant = tenant  # type: ignore[attr-defined]
         return None
+
+    @staticmethod
+    def _enter(request: HttpRequest, tenant: Tenant) -> None:
+        context = let_in(tenant)
+        request.tenant_claims = _claims(request, tenant)  # type: ignore[attr-defined]
+        request.tenant, request.tenant_context = tenant, context  # type: ignore[attr-defined]
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """A server that is away or refuses us is no fault of the page. Anything else goes on as it is."""
@@ -175,12 +173,27 @@ def _claims(request: HttpRequest, tenant: Tenant) -> tokens.Claims | None:
     return tokens.claims_at(token, tenant_id=tenant.pk, incarnation=tenant.incarnation)
 
 
-def _page_of_token(request: HttpRequest, error: TenureError) -> HttpResponse:
+def _page_of_nobody(request: HttpRequest, reason: str) -> HttpResponse:
+    refused(Layer.HOST, reason)
+    return _page(UNKNOWN, request)
+
+
+def _page_of_refusal(request: HttpRequest, error: TenureError) -> HttpResponse:
+    """Of a tenant's state, or of a token, which says itself that it was refused."""
+    if isinstance(error, NotAdmitted):
+        return _page_of_state(request, TenantState(str(error.metadata["state"])), subject=str(error.metadata["tenant"]))
     if isinstance(error, tokens.TokenOfAnotherTenant):
         return _page(OTHER_TOKEN, request)
     response = _page(replace(BAD_TOKEN, text=f"{error} {error.cure}"), request)
     response["WWW-Authenticate"] = 'Bearer realm="tenant", error="invalid_token"'  # RFC 6750 §3
     return response
+
+
+def _page_of_state(request: HttpRequest, state: TenantState, *, subject: str) -> HttpResponse:
+    """Waiting until a tenant is ready is what its page asks for. Whoever comes to one that is shut is refused."""
+    if state != TenantState.PROVISIONING:
+        refused(Layer.HOST, f"tenant is {state}", subject=subject)
+    return _page(BY_STATE[state], request)
 
 
 def _page(notice: Notice, request: HttpRequest) -> HttpResponse:
