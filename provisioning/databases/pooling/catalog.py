@@ -69,11 +69,13 @@ def faults(connection: Connection, schema: str) -> Iterator[Finding]:
         "column": COLUMN,
         "shared": sorted(SHARED_TABLES),
     }
-    with connection.transaction():
-        ((before,),) = connection.execute("SELECT current_setting('search_path')").fetchall()
+    # One round trip, without a plan anew where the connection may keep one: publishing asks after each migration.
+    with connection.pipeline(), connection.transaction():
+        connection.execute("SELECT set_config('tenure.path', current_setting('search_path'), true)")
         connection.execute("SELECT set_config('search_path', '', true)")
-        rows = connection.execute(_FAULTS, given).fetchall()
-        connection.execute("SELECT set_config('search_path', %s, true)", (before,))
+        found = connection.execute(_FAULTS, given, prepare=True)
+        connection.execute("SELECT set_config('search_path', current_setting('tenure.path'), true)")
+        rows = found.fetchall()
     for code, subject, message, hint in rows:
         yield Finding(f"POOL_{code}", SEVERITIES[code], subject, f"{subject}: {message}", hint)
 

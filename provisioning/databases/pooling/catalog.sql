@@ -97,19 +97,22 @@ SELECT 'KIND_NOT_POOLED', name,
        format('DROP %%s %%s;', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'FOREIGN TABLE' END, name)
 FROM relation WHERE relkind IN ('m', 'f')
 UNION ALL
-SELECT DISTINCT CASE WHEN r.rolsuper OR r.rolbypassrls OR v.relkind = 'm' THEN 'VIEW_SEES_ALL' ELSE 'VIEW_NOT_INVOKER' END,
+SELECT CASE WHEN r.rolsuper OR r.rolbypassrls OR v.relkind = 'm' THEN 'VIEW_SEES_ALL' ELSE 'VIEW_NOT_INVOKER' END,
        format('%%I.%%I', n.nspname, v.relname),
        format('It reads its tables with the rights of %%I instead of those of whoever asks.', r.rolname),
        format('ALTER VIEW %%I.%%I SET (security_invoker = true);', n.nspname, v.relname)
-FROM pg_class v
+FROM (
+    SELECT oid FROM relation WHERE relkind = 'v'
+    UNION
+    SELECT w.ev_class FROM relation t
+    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.classid = 'pg_rewrite'::regclass
+    JOIN pg_rewrite w ON w.oid = d.objid
+    WHERE t.relkind IN ('r', 'p', 'v', 'm', 'f')
+) AS eyes
+JOIN pg_class v ON v.oid = eyes.oid
 JOIN pg_namespace n ON n.oid = v.relnamespace
 JOIN pg_roles r ON r.oid = v.relowner
 WHERE (v.relkind = 'v' OR v.relkind = 'm' AND n.nspname <> %(schema)s::text)
-    AND (n.nspname = %(schema)s::text OR EXISTS (
-        SELECT FROM pg_rewrite w
-        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-        JOIN relation t ON t.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
-        WHERE w.ev_class = v.oid))
     AND NOT EXISTS (
         SELECT FROM pg_options_to_table(v.reloptions)
         WHERE option_name = 'security_invoker' AND lower(option_value) IN ('true', 'on', 'yes', '1'))
@@ -179,12 +182,12 @@ SELECT CASE WHEN g.grantee = 0 THEN 'GRANTED_TO_ALL' ELSE 'RIGHT_TOO_WIDE' END, 
        format('%%s may %%s it.', CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END, g.privilege_type),
        format('REVOKE %%s ON %%s FROM %%s;', g.privilege_type, r.name,
            CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END)
-FROM relation r,
-    LATERAL (
-        SELECT e.grantee, e.privilege_type FROM aclexplode(r.relacl) AS e
-        UNION
-        SELECT e.grantee, e.privilege_type FROM pg_attribute a, aclexplode(a.attacl) AS e WHERE a.attrelid = r.oid
-    ) AS g
+FROM (
+    SELECT r.oid, e.grantee, e.privilege_type FROM relation r, aclexplode(r.relacl) AS e
+    UNION
+    SELECT a.attrelid, e.grantee, e.privilege_type FROM pg_attribute a, aclexplode(a.attacl) AS e
+    WHERE a.attacl IS NOT NULL AND a.attrelid IN (SELECT oid FROM relation)
+) AS g JOIN relation r ON r.oid = g.oid
 WHERE g.grantee <> r.relowner AND (g.grantee = 0
     OR g.privilege_type IN ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
     OR r.shared AND g.privilege_type <> 'SELECT')

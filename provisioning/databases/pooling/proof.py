@@ -28,6 +28,8 @@ Refusal = dict[str, str]
 COMPILER = 1  # its version: when it rises, publishing compiles anew what is published already
 # How a statement about rows begins. DO and TRUNCATE are not among them: the compiler has something to say of both.
 _ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SELECT", "WITH", "VALUES", "CALL"})
+# The check is planned once, not once a migration; what is run otherwise may be several statements, which cannot be.
+_WHEN_ASKED = 1_000_000_000  # times a text is sent before psycopg prepares it unasked
 SAID = 5  # lines of a difference that a refusal quotes
 # A refused statement of the application's, as opposed to a server that does not answer.
 _REFUSED_BY_SERVER = (
@@ -62,20 +64,34 @@ class Pooled:
         return replace(self, pool_script=self.pool_script.replace(placeholder, other))
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A migration: its texts, each with its compiled form if that depends on nothing else."""
+
+    name: str
+    atomic: bool
+    texts: list[tuple[str, str | None]] = field(default_factory=list)
+
+
 def prove(connection: Connection, placeholder: str, script: str, recorded: list[dict[str, Any]]) -> Pooled:
     """Compile a migrated blueprint and run the result in the same, scratch database. Refusals are in what it returns.
 
     `script` is the final shape as pg_dump wrote it, `recorded` the migrations in order (see RecordedMigration).
     Raises psycopg errors of a server that is in trouble.
     """
-    pooled_script, refusals = _compile_all(script, placeholder, recorded)
+    steps, refusals = _compile_all(recorded)
+    try:
+        pooled_script = compiled_dump(script, placeholder)
+    except CannotPool as refusal:
+        # What is wrong with the shape was wrong in a migration, in the words of its author; else the dump's must do.
+        refusals = refusals or [_row(refusal)]
     if refusals:
         return Pooled(pool_refusals=refusals)
     run(connection, _GUARD_STUB)
     migrated, copied = f"{placeholder}_m", f"{placeholder}_c"
     try:
         with _as_owner(connection):
-            _migrate(connection, migrated, placeholder, recorded)
+            _migrate(connection, migrated, placeholder, steps)
             with connection.transaction():
                 _execute(connection, pooled_script.replace(placeholder, copied), "the final shape")
         _refuse_faults(connection, copied, "the final shape")
@@ -89,45 +105,61 @@ def prove(connection: Connection, placeholder: str, script: str, recorded: list[
     return Pooled(pooled_script, hash_of(lines), lines)
 
 
-def _compile_all(script: str, placeholder: str, recorded: list[dict[str, Any]]) -> tuple[str, list[Refusal]]:
-    """The compiled script, and every statement of the release that cannot be pooled, each once."""
+def _compile_all(recorded: list[dict[str, Any]]) -> tuple[list[_Step], list[Refusal]]:
+    """The migrations compiled, and every statement that cannot be pooled, each once."""
+    steps = []
     refusals: dict[str, Refusal] = {}
-    for text in _texts(recorded):
-        try:
-            compiled(text)
-        except CannotPool as refusal:
-            refusals.setdefault(refusal.statement, _row(refusal))
-    try:
-        return compiled_dump(script, placeholder), list(refusals.values())
-    except CannotPool as refusal:
-        # What is wrong with the shape was wrong in a migration, in the words of its author; else the dump's must do.
-        return "", list(refusals.values()) or [_row(refusal)]
+    for migration in recorded:
+        step = _Step(f"{migration['app']}.{migration['name']}", migration["atomic"])
+        for text in _texts(migration):
+            try:
+                step.texts.append((text, _compiled_alone(text)))
+            except CannotPool as refusal:
+                refusals.setdefault(refusal.statement, _row(refusal))
+        steps.append(step)
+    return steps, list(refusals.values())
 
 
-def _texts(recorded: list[dict[str, Any]]) -> Iterator[str]:
+def _texts(migration: dict[str, Any]) -> Iterator[str]:
     """What has to be compiled. Statements about rows are left out: they have parameters, which no parser reads."""
-    for migration in recorded:
-        for operation in migration["operations"]:
-            yield from (text for text in operation["statements"] if not _ROWS.issuperset(first_words(text)))
+    for operation in migration["operations"]:
+        yield from (text for text in operation["statements"] if not _ROWS.issuperset(first_words(text)))
 
 
-def _migrate(connection: Connection, schema: str, placeholder: str, recorded: list[dict[str, Any]]) -> None:
+def _compiled_alone(text: str) -> str | None:
+    """None if it has to be compiled again when it is known what is in the schema."""
+    asked = False
+
+    def ask() -> tuple[str, ...]:
+        nonlocal asked
+        asked = True
+        return ()
+
+    pooled = compiled(text, taken=ask, views=ask)
+    return None if asked else pooled
+
+
+def _migrate(connection: Connection, schema: str, placeholder: str, steps: list[_Step]) -> None:
     run(connection, sql.SQL("CREATE SCHEMA {0}; SET search_path = {0}").format(sql.Identifier(schema)))
-    for migration in recorded:
-        name = f"{migration['app']}.{migration['name']}"
-        texts = [text.replace(placeholder, schema) for text in _texts([migration])]
-        with connection.transaction() if migration["atomic"] else nullcontext():
-            changed = [_compiled_and_executed(connection, schema, text, name) for text in texts]
+    usual, connection.prepare_threshold = connection.prepare_threshold, _WHEN_ASKED
+    for step in steps:
+        with connection.transaction() if step.atomic else nullcontext():
+            changed = [_executed(connection, schema, placeholder, *each, step.name) for each in step.texts]
         if any(changed):
-            _refuse_faults(connection, schema, name)
+            _refuse_faults(connection, schema, step.name)
+    connection.prepare_threshold = usual
     run(connection, "SET search_path = pg_catalog")
 
 
-def _compiled_and_executed(connection: Connection, schema: str, text: str, name: str) -> bool:
+def _executed(  # noqa: PLR0917  one statement and where it belongs
+    connection: Connection, schema: str, placeholder: str, text: str, alone: str | None, name: str
+) -> bool:
     """Whether there was anything to execute."""
-    pooled = compiled(text, taken=lambda: names_in(connection, schema), views=lambda: views_in(connection, schema))
+    pooled = alone
+    if pooled is None:
+        pooled = compiled(text, taken=lambda: names_in(connection, schema), views=lambda: views_in(connection, schema))
     if pooled:
-        _execute(connection, pooled, name)
+        _execute(connection, pooled.replace(placeholder, schema), name)
     return bool(pooled)
 
 

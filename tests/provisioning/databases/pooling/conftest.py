@@ -8,7 +8,10 @@ from tests.provisioning.databases.pooling.side import Sides
 
 DATABASE = "compiled"
 GUARD = """
-    DO $$ BEGIN CREATE ROLE tenure_owner NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+    DO $$ BEGIN
+        CREATE ROLE tenure_owner NOLOGIN;
+        GRANT tenure_owner TO tenure_provisioner WITH ADMIN OPTION;  -- as if it had made it, for tests that come after
+    EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     CREATE SCHEMA tenure_guard;
     GRANT USAGE ON SCHEMA tenure_guard TO PUBLIC;
     CREATE FUNCTION tenure_guard.tenant() RETURNS uuid LANGUAGE plpgsql STABLE AS $$
@@ -26,6 +29,7 @@ def compiled_database(stack: Stack) -> Iterator[str]:
     with psycopg.connect(stack.superuser_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         connection.execute(f"CREATE DATABASE {DATABASE}")
+        connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
     url = f"{stack.superuser_url.rsplit('/', 1)[0]}/{DATABASE}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(GUARD)
