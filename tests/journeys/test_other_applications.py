@@ -88,6 +88,7 @@ def test_a_queue_runs_its_own_tenants_jobs(jobs: running.Told) -> None:
         ["welcome", "todo", 0],
     ]
     assert [status for _task, status, _attempts in day["done"]] == [*["succeeded"] * 3, "failed", "succeeded"]
+    assert day["workers left"] == 0
     assert day["users"] == sorted(f"{name}@acme-pool.example" for name in ("eve", "bob", "joe", "monday of acme-pool"))
 
 

@@ -1,13 +1,14 @@
-"""A queue's day: jobs deferred one by one, in a batch and by the clock; a worker that runs them; its own SQL functions.
+"""A queue's day: jobs deferred one by one, in a batch and by the clock, and run by way of its own SQL functions.
 
-The worker runs on Django's connection. Procrastinate's usual one opens connections of its own, which no tenant has.
+Its own worker opens connections of its own, which no tenant has.
 """
 
+import json
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
-from django.db import connections
+from django.db import connection
 from django.utils import timezone
 from procrastinate import jobs
 from procrastinate.contrib.django import app
@@ -21,12 +22,9 @@ MONDAY = 1_767_571_200  # a time of the clock's, in seconds
 
 
 @app.task(name="welcome", queue="mail")
-def welcome(name: str) -> str:
-    """A job that writes a row of the tenant whose worker runs it. In a thread of the worker's own."""
-    try:
-        return str(User.objects.create_user(name, f"{name}@{current().slug}.example").email)
-    finally:
-        connections.close_all()
+def welcome(name: str, timestamp: int = 0) -> None:
+    """A job that writes a row of the tenant it is run for."""
+    User.objects.create_user(name, f"{name}@{current().slug}.example", last_name=str(timestamp))
 
 
 @app.task(name="fail", queue="mail")
@@ -45,14 +43,36 @@ def work(slug: str) -> dict[str, Any]:
         "by the clock": by_the_clock,
         "waiting": list(ProcrastinateJob.objects.order_by("id").values_list("task_name", "status", "priority")),
     }
-    async_to_sync(app.run_worker_async)(wait=False, listen_notify=False, install_signal_handlers=False)
+    run_all()
     return {
         **found,
         "done": list(ProcrastinateJob.objects.order_by("id").values_list("task_name", "status", "attempts")),
+        "workers left": ProcrastinateJob.objects.exclude(worker=None).count(),
         "events": sorted(ProcrastinateEvent.objects.values_list("job__task_name", "type")),
         "users": sorted(User.objects.values_list("email", flat=True)),
         "enqueued again": enqueued_twice(),
     }
+
+
+def run_all() -> None:
+    """As its worker does: register, fetch and finish until nothing is left, and go; that empties the jobs' worker_id."""
+    worker = async_to_sync(app.job_manager.register_worker)()
+    while (job := fetched(worker)) is not None:
+        number, name, arguments = job
+        status = jobs.Status.SUCCEEDED
+        try:
+            app.tasks[name](**json.loads(arguments))
+        except ValueError:
+            status = jobs.Status.FAILED
+        async_to_sync(app.job_manager.finish_job_by_id_async)(number, status, delete_job=False)
+    async_to_sync(app.job_manager.unregister_worker)(worker)
+
+
+def fetched(worker: int) -> tuple[int, str, str] | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, task_name, args::text FROM procrastinate_fetch_job_v2(NULL, %s)", [worker])
+        number, name, arguments = cursor.fetchone()
+        return None if number is None else (number, name, arguments)
 
 
 def enqueued_twice() -> bool:
