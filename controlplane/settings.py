@@ -237,6 +237,9 @@ SPECTACULAR_SETTINGS = {
 # --- logs ----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.text("LOG_FORMAT", "line" if ENVIRONMENT == "development" else "json")
 LOGGING = logging_settings(format=LOG_FORMAT, level=env.text("LOG_LEVEL", "INFO"))
+if not TENURE_TESTING:  # a thread that writes on its own would meddle with databases that tests exchange
+    LOGGING["handlers"]["audit"] = {"class": "controlplane.refusal_audit.AuditRefusals", "filters": ["tenant"]}
+    LOGGING["loggers"]["tenants.isolation.refused"] = {"handlers": ["audit"]}
 
 # --- settings of the tenant application's own apps -----------------------------------------------------------------
 # A module of upper-case names, for example WAGTAIL_SITE_NAME. What is set above stays as it is.

@@ -48,7 +48,7 @@ class AuditAction(StrEnum):
     ISOLATION_REFUSED_TASK = "isolation.refused.task"
     ISOLATION_REFUSED_HOST = "isolation.refused.host"
     ISOLATION_REFUSED_TOKEN = "isolation.refused.token"  # noqa: S105  an action's word, not a secret
-    ISOLATION_REFUSED_SEAL = "isolation.refused.seal"
+    ISOLATION_REFUSED_FIELD = "isolation.refused.field"
 
 
 class Outcome(StrEnum):
@@ -79,6 +79,7 @@ class ObjectType(StrEnum):
     RELEASE = "release"
     USER = "user"
     AUDIT_CHAIN = "audit_chain"
+    PROCESS = "process"
 
 
 COUNTS = frozenset(
@@ -86,7 +87,7 @@ COUNTS = frozenset(
 )
 """What may be counted in an entry. `duration_s` is a life time of credentials in seconds."""
 
-SYSTEM_ACTORS = frozenset({"engine", "setup", "supervisor", "sweeper"})
+SYSTEM_ACTORS = frozenset({"engine", "isolation", "setup", "supervisor", "sweeper"})
 ActorKind = Literal["api_key", "user", "command", "system"]
 
 

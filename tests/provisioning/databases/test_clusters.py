@@ -2,6 +2,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
@@ -102,7 +103,12 @@ def test_the_audit_log_tells_of_a_registration_that_changes_something(house: Non
     for _start in range(2):
         register_cluster(name=cluster.name, url=url, region="local", actor=BILLING)
     assert told() == first
-    for change in ({"capacity": 8}, {"public_host": "db.example.org"}, {"url": f"{url}?application_name=x"}):
+    changes: list[dict[str, Any]] = [
+        {"capacity": 8},
+        {"public_host": "db.example.org"},
+        {"url": f"{url}?application_name=x"},
+    ]
+    for change in changes:
         register_cluster(**{"name": cluster.name, "url": url, "region": "local", "actor": BILLING, **change})
     assert told() == first + 3
 
