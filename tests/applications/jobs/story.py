@@ -55,7 +55,7 @@ def work(slug: str) -> dict[str, Any]:
 
 
 def run_all() -> None:
-    """As its worker does: register, fetch and finish until nothing is left, and go; that empties the jobs' worker_id."""
+    """As its worker does: register, fetch and finish until nothing is left, and go, which empties `worker_id`."""
     worker = async_to_sync(app.job_manager.register_worker)()
     while (job := fetched(worker)) is not None:
         number, name, arguments = job
