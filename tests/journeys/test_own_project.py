@@ -90,7 +90,7 @@ def clinic(stack: Stack, migrated: None, tmp_path_factory: pytest.TempPathFactor
     folder = shutil.copytree(CHECKOUT / "examples" / "own_project", home / "project")
     databases.load(stack, "migrated")
     with ExitStack() as processes:
-        installing = install(home)
+        installing = processes.enter_context(install(home))
         control = {
             **os.environ,
             **stack.environment,
@@ -126,7 +126,7 @@ def clinic(stack: Stack, migrated: None, tmp_path_factory: pytest.TempPathFactor
             options = ("--worker-class", "gthread", "--threads", "4", "--no-control-socket")
             run(name, program, "-m", "gunicorn", wsgi, "--bind", f"{HOST}:{port}", *options, port=port, **more)
 
-        ours = {"environment": variables, "folder": folder}
+        ours: dict[str, Any] = {"environment": variables, "folder": folder}
         serve(
             "control-of-clinic",
             sys.executable,
