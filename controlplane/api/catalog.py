@@ -86,16 +86,30 @@ class ClusterShape(serializers.ModelSerializer[Cluster]):
         read_only_fields = fields
 
 
+class PoolRefusalShape(serializers.Serializer[Any]):
+    """One statement of a release that tenants who share tables cannot have."""
+
+    statement = serializers.CharField(help_text="As the application's migration, or PostgreSQL's dump, has it.")
+    reason = serializers.CharField(help_text="Why it cannot be pooled, a sentence.")
+    instead = serializers.CharField(help_text="What to write in its place, a sentence.")
+
+
 class ReleaseShape(serializers.ModelSerializer[Release]):
     """One published version of the tenant application."""
 
     id = PublicId("rel")
     state = serializers.ChoiceField(choices=Release.State.choices, read_only=True)
     apps = serializers.ListField(child=serializers.CharField(), read_only=True)
+    pool_refusals = PoolRefusalShape(
+        many=True, read_only=True, help_text="Why its tenants cannot be placed in pools; empty if they can."
+    )
 
     class Meta:
         model = Release
-        fields = ("id", "name", "state", "current", "apps", "fingerprint", "created_at", "published_at")
+        fields = (
+            *("id", "name", "state", "current", "apps", "fingerprint"),
+            *("pool_refusals", "created_at", "published_at"),
+        )
         read_only_fields = fields
 
 

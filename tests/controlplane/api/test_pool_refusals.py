@@ -27,3 +27,11 @@ def test_a_full_cluster_says_how_its_pools_stand(billing: Caller) -> None:
     refused = billing.post("tenants", {"slug": "acme", "name": "Acme", "plan": "pool"})
     assert (refused.status_code, refused.json()["code"]) == (503, "NO_CAPACITY")
     assert "local-1 is full (2 of 2); there pool_1 is draining" in refused.json()["detail"]
+
+
+def test_a_release_tells_all_of_its_refusals(billing: Caller) -> None:
+    refusals = [{"statement": "TRUNCATE t", "reason": "It empties all.", "instead": "Write DELETE FROM."}]
+    (before,) = billing.get("releases").json()["results"]
+    assert before["pool_refusals"] == []
+    Release.objects.update(pool_refusals=refusals)
+    assert billing.get(f"releases/{before['id']}").json()["pool_refusals"] == refusals
