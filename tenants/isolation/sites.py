@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tenants.context import TenantContext, current_or_none
 
 if TYPE_CHECKING:
-    from django.contrib.sites.models import Site, SiteManager
+    from django.contrib.sites.models import Site
 
 MOST_KEPT = 1_000  # tenants; most have one site
 
@@ -53,12 +53,6 @@ def keep_sites_apart() -> None:
     from django.contrib.sites import models
 
     kept = SitesOfScope()
-    vars(models)["SITE_CACHE"] = kept
-    models.SiteManager.clear_cache = _cleared(kept)  # type: ignore[method-assign]
-
-
-def _cleared(kept: SitesOfScope) -> Callable[[SiteManager], None]:
-    def clear_cache(self: SiteManager) -> None:  # noqa: ARG001  a method's signature
-        kept.clear()
-
-    return clear_cache
+    module: Any = models
+    module.SITE_CACHE = kept
+    module.SiteManager.clear_cache = lambda _self: kept.clear()
