@@ -10,6 +10,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
+from botocore.exceptions import ClientError
 from django.core.cache import caches
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -64,7 +65,7 @@ class Arena:
     place: Place
     acme: TenantContext
     globex: TenantContext
-    superuser_url: str = field(repr=False)
+    stack: Stack = field(repr=False)
     web: int  # port of the control plane on 127.0.0.1
     key: str = field(repr=False)  # of the API
     canary: str = field(default_factory=lambda: f"canary{secrets.token_hex(8)}")
@@ -77,7 +78,7 @@ class Arena:
 
     def superuser(self, context: TenantContext | None = None) -> psycopg.Connection:
         """To the database of acme, or of somebody else."""
-        return psycopg.connect(self.superuser_url, dbname=(context or self.acme).database, autocommit=True)
+        return psycopg.connect(self.stack.superuser_url, dbname=(context or self.acme).database, autocommit=True)
 
     def word(self, context: TenantContext) -> str:
         return self.own if context == self.acme else self.canary
@@ -126,6 +127,15 @@ def plant(arena: Arena) -> None:
             caches["default"].set("k", word, timeout=None)
 
 
+def restore_bucket(context: TenantContext) -> None:
+    """An attack may have deleted it, objects and all: the embedded store asks for no empty one."""
+    bucket, _prefix = own_place(context)
+    try:
+        s3_client().head_bucket(Bucket=bucket)
+    except ClientError:
+        s3_client().create_bucket(Bucket=bucket)
+
+
 def remove_rows(arena: Arena) -> None:
     """What the two have beside seed rows, past every boundary: one of them may be weak."""
     for context in (arena.acme, arena.globex):
@@ -151,8 +161,11 @@ def state_of(context: TenantContext) -> str:
             one = sql.SQL("SELECT {}, count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {} AS t {}")
             found += run(connection, one.format(sql.Literal(name), sql.Identifier(context.schema, name), where))
     bucket, prefix = own_place(context)
-    listed = s3_client().list_objects_v2(Bucket=bucket, Prefix=prefix)
-    found += [(each["Key"], each["ETag"]) for each in listed.get("Contents", ())]
+    try:
+        listed = s3_client().list_objects_v2(Bucket=bucket, Prefix=prefix)
+        found += [(each["Key"], each["ETag"]) for each in listed.get("Contents", ())]
+    except s3_client().exceptions.NoSuchBucket:
+        found.append("no bucket")
     with Redis.from_url(_cache_url()) as server:
         mine = sorted(server.scan_iter(match=f"{context.key}:*", count=1_000))
         found += [(key, server.get(key)) for key in mine]

@@ -43,7 +43,7 @@ def arenas(
 
         def arena_of(place: Place) -> Arena:
             if place not in known:
-                known[place] = Arena(place, *made[place], stack.superuser_url, live.web, both.key)
+                known[place] = Arena(place, *made[place], stack, live.web, both.key)
                 making.plant(known[place])
             return known[place]
 
@@ -61,7 +61,7 @@ def settings_of_application(live: Live) -> Iterator[None]:
     from django.conf import settings
 
     caches = {"default": {**CACHES["default"], "LOCATION": settings.CACHE_URL}}
-    with override_settings(CACHES=caches, TENURE_API_URL=f"http://127.0.0.1:{live.web}"):
+    with override_settings(CACHES=caches, ALLOWED_HOSTS=["*"], TENURE_API_URL=f"http://127.0.0.1:{live.web}"):
         yield
 
 

@@ -1,6 +1,6 @@
 """The table of attacks: one row each. What a row does is in the file of its layer."""
 
-from tests.isolation import contexts, made_by_owner, rows
+from tests.isolation import contexts, files, kept, made_by_owner, rows, sessions, web
 from tests.isolation.arena import POOLED, Place
 from tests.isolation.attack import Attack
 from tests.isolation.rows import sees_own, writes_own
@@ -31,4 +31,38 @@ DATABASE = (
     Attack("AT-33", "the owner's migration of everybody's rows", contexts.migrate_all, contexts.migrates_one, POOLED),
 )
 
-ATTACKS: tuple[Attack, ...] = (*DATABASE,)
+ONE_ROLE = frozenset({Place.POOL})  # shared by the tenants of the pool, and so are its sessions
+SESSION = (
+    Attack("AT-20", "a temporary table of the same name", sessions.shadow, writes_own),
+    Attack("AT-21", "statements prepared for globex", sessions.prepare, sessions.prepares, ONE_ROLE),
+    Attack("AT-22", "a cursor that globex held", sessions.fetch_held, sessions.holds, ONE_ROLE),
+    Attack("AT-23", "statements of other sessions", sessions.overhear, sees_own),
+    Attack("AT-24", "large objects", sessions.read_large_object, sees_own, ONE_ROLE, sessions.large_object),
+    Attack("AT-25", "its role's own settings", sessions.change_role, sees_own, ONE_ROLE, sessions.role_restored),
+    Attack("AT-28", "names that are more than names", sessions.bad_names, sessions.takes_a_name),
+    Attack("AT-30", "a thread without a scope", sessions.stray, sessions.has_a_thread),
+    Attack("AT-31", "globex's scope in acme's transaction", sessions.cross, sessions.keeps_its_block),
+)
+ONCE = frozenset({Place.POOL})  # what is the installation's, not a place's
+KEPT = (
+    Attack("AT-50", "globex's cache entries by their keys", kept.guess_keys, kept.keeps_own, given=kept.stored),
+    Attack("AT-51", "clear() and a cache without a scope", kept.clear_all, kept.keeps_own, given=kept.stored),
+    Attack("AT-52", "pages and parts kept for both", kept.share_pages, kept.keeps_own, given=kept.stored),
+    Attack("AT-60", "globex's files", files.reach_files, files.reads_own),
+    Attack("AT-61", "names that lead out", files.misname, files.reads_own, given=files.tidied),
+    Attack("AT-62", "links bent to globex's files", files.bend_links, files.link_opens),
+    Attack("AT-63", "a session that asks for more", files.ask_for_more, files.reads_own),
+    Attack("AT-80", "encrypted values moved", kept.move_values, kept.opens_own, given=kept.vaulted),
+    Attack("AT-83", "a blind index compared", kept.compare_indexes, kept.finds_own, given=kept.vaulted),
+    Attack("AT-90", "globex quoted in acme's log", kept.quote_in_log, kept.logs_own),
+    Attack("AT-93", "the audit log rewritten", kept.rewrite_audit, kept.reads_audit, ONCE),
+)
+WEB = (
+    Attack("AT-40", "forged tokens", web.forge_tokens, web.enters),
+    Attack("AT-41", "tokens that bring their key", web.bring_keys, web.enters),
+    Attack("AT-42", "acme's token at other hosts", web.elsewhere, web.enters),
+    Attack("AT-43", "tokens that outlive", web.outlive, web.enters, given=web.restored),
+    Attack("AT-46", "cookies of another host", web.carry_cookies, web.cookies_count),
+)
+
+ATTACKS: tuple[Attack, ...] = (*DATABASE, *SESSION, *WEB, *KEPT)
