@@ -84,6 +84,13 @@ WHERE (i.indisunique OR i.indisexclusion OR m.amname = 'btree')
                 AND pg_get_indexdef(i.indexrelid, 1, false) = %(address)s::text
          ELSE i.indkey[0] = o.tenant END) IS NOT TRUE
 UNION ALL
+SELECT 'TENANT_NOT_INDEXED', o.name, 'No index of it begins with tenant_id: each tenant reads the rows of all.',
+       'Give it a primary key, or a B-tree index of any column, in a migration: in a pool each begins with tenant_id.'
+FROM pooled o
+WHERE o.relkind = 'r' AND o.tenant IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+    WHERE i.indrelid = o.oid AND m.amname = 'btree' AND i.indkey[0] = o.tenant AND i.indpred IS NULL)
+UNION ALL
 SELECT 'INHERITS', r.name, format('It inherits from %%s, or has partitions of it: row security is not inherited.',
            h.inhparent::regclass),
        'Make it a plain table of its own.'

@@ -84,7 +84,10 @@ FUNCTIONS = {
         set(),
     ),
     "a domain": (
-        "CREATE DOMAIN d AS int CHECK (told('it')); CREATE TABLE w (child d REFERENCES child ON DELETE SET NULL)",
+        (
+            "CREATE DOMAIN d AS int CHECK (told('it'));"
+            " CREATE TABLE w (id int PRIMARY KEY, child d REFERENCES child ON DELETE SET NULL)"
+        ),
         {"FUNCTION_IN_CASCADE"},
     ),
     "an index": ("CREATE INDEX ON weak (stable(note))", {"FUNCTION_IN_CASCADE"}),

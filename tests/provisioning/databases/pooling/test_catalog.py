@@ -84,9 +84,13 @@ DAMAGE = {
         {"KEY_SPANS_TENANTS"},
     ),
     "an index over all tenants": ("CREATE INDEX ON {pool}.shelf (label)", {"INDEX_SPANS_TENANTS"}),
+    "a table without any key": (
+        compiled("CREATE TABLE t (id int)").replace(" t ", " {pool}.t ").replace('"t"', "{pool}.t"),
+        {"TENANT_NOT_INDEXED"},
+    ),
     "an heir": (
         "CREATE TABLE {pool}.heir () INHERITS ({pool}.shelf)",
-        {"INHERITS", "ROW_SECURITY_OFF", "POLICY_DIFFERS"},
+        {"INHERITS", "ROW_SECURITY_OFF", "POLICY_DIFFERS", "TENANT_NOT_INDEXED"},
     ),
     "a materialized view": ("CREATE MATERIALIZED VIEW {pool}.m AS SELECT label FROM {pool}.shelf", {"KIND_NOT_POOLED"}),
     "a materialized view elsewhere": (
