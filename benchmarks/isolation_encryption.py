@@ -25,8 +25,15 @@ def main() -> None:
             return TenantKeys.of([active], index)
 
     keys.register(Made())
-    where = {"cluster": "local", "database": "local", "schema": "local"}
-    context = TenantContext(tenant_id=uuid4(), incarnation=uuid4(), slug="acme", tier=Tier.SCHEMA, **where)
+    context = TenantContext(
+        tenant_id=uuid4(),
+        incarnation=uuid4(),
+        slug="acme",
+        tier=Tier.SCHEMA,
+        cluster="local",
+        database="local",
+        schema="local",
+    )
     cell = envelope.Cell("store_customer", "name", uuid4())
     with tenant_scope(context):
         sealed = envelope.encrypt(TEXT, cell)

@@ -97,7 +97,7 @@ def scope_of(given: dict[str, Any]) -> Scope:
     if "unsigned" in given:
         from tenants.isolation import connections
 
-        connections.POOLED_ENGINE = "benchmarks.rivals.unsigned"  # type: ignore[misc]  # here alone
+        connections.POOLED_ENGINE = "benchmarks.rivals.unsigned"  # here alone
     return our_scopes(given["tenants"], given["port"])
 
 

@@ -1,5 +1,7 @@
 """Who ordered what. It knows nothing of tenants."""
 
+from typing import ClassVar
+
 from django.db import models
 
 
@@ -26,6 +28,8 @@ class Customer(models.Model):
 
 
 class Product(models.Model):
+    objects: ClassVar[models.Manager["Product"]] = models.Manager()
+
     category = models.ForeignKey(Category, on_delete=models.PROTECT)
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True)
@@ -51,6 +55,8 @@ class Order(models.Model):
 
 
 class Line(models.Model):
+    objects: ClassVar[models.Manager["Line"]] = models.Manager()
+
     order = models.ForeignKey(Order, on_delete=models.CASCADE)
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     quantity = models.PositiveIntegerField()
