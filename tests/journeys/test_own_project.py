@@ -16,15 +16,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from controlplane.stack.embedded import Stack
 from controlplane.stack.ports import HOST, answers, free_ports
 from controlplane.stack.process import Child, Program, start
+from tenants.models import Pool
 from tests import databases
 from tests.live import CHECKOUT, MINUTE, Live, Page, Visitor
+from tests.pools import drop_pool
 
 APPS = "django.contrib.contenttypes,patients"
 PACKAGED = ("pyproject.toml", "README.md", "LICENSE")
@@ -99,6 +102,7 @@ def clinic(stack: Stack, migrated: None, tmp_path_factory: pytest.TempPathFactor
             "PYTHONPATH": str(folder),
         }
         told = json.loads(said((sys.executable, "-m", "tests.journeys.own_project"), control, CHECKOUT))
+        processes.callback(remove, stack, told)
         output, errors = installing.communicate()
         assert installing.returncode == 0, output + errors
         ports, logs, python = free_ports(), stack.folder / "logs", home / "venv" / "bin" / "python"
@@ -143,6 +147,14 @@ def clinic(stack: Stack, migrated: None, tmp_path_factory: pytest.TempPathFactor
         yield Clinic(live, folder, python, variables, told["key"], told["ids"])
         for child in running:  # all at once, then wait for each
             child.ask_to_end()
+
+
+def remove(stack: Stack, told: dict[str, Any]) -> None:
+    """The pool: the cluster outlives this control database, and another would give its pool the same name."""
+    url = stack.superuser_url.rsplit("/", 1)[0] + "/" + told["cluster"]
+    pool = Pool(pk=UUID(told["pool"]["pk"]), schema=told["pool"]["schema"])
+    with psycopg.connect(url, autocommit=True) as superuser:
+        drop_pool(superuser, pool)
 
 
 def install(home: Path) -> "subprocess.Popen[str]":
