@@ -164,8 +164,11 @@ def posted(made_at: TenantContext, sent_to: TenantContext) -> int:
     request = RequestFactory().post("/", {"csrfmiddlewaretoken": token})
     request.COOKIES["tenure_csrf"] = cookie
     request._dont_enforce_csrf_checks = False  # type: ignore[attr-defined]  # the test client's own
+    guarded = TenantCsrfMiddleware(page)
     with tenant_scope(sent_to):
-        return TenantCsrfMiddleware(page)(request).status_code
+        guarded.process_request(request)
+        refusal = guarded.process_view(request, page, (), {})
+    return 200 if refusal is None else refusal.status_code
 
 
 def cookies_count(arena: Arena) -> bool:

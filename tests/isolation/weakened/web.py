@@ -26,7 +26,10 @@ def any_algorithm(_arena: Arena) -> Iterator[None]:
 
     def decoded(token: str, *_key: object, **_options: object) -> Any:
         part = token.split(".")[1]
-        return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        payload = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        if "tenant" not in payload:
+            raise jwt.MissingRequiredClaimError("tenant")
+        return payload
 
     with ExitStack() as patches:
         patches.enter_context(patched(tokens, "_algorithms", lambda: ["none", "None", "HS256", "ES256"]))
