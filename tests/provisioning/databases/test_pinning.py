@@ -99,7 +99,7 @@ def test_functions_are_pinned_in_every_copy_and_what_decides_for_itself_is_left(
     made = tenant("acme", tier)
     schema = made.context.schema
     with tiers.connect(made.context) as session:
-        found = dict(session.execute(FUNCTIONS, (schema,)).fetchall())
+        found: dict[str, str | None] = dict(session.execute(FUNCTIONS, (schema,)).fetchall())
         session.rollback()
         session.autocommit = True
         session.execute("CALL commits()")
