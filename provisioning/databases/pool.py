@@ -16,6 +16,7 @@ from uuid import UUID
 
 from provisioning.databases import guard, pool_layout, pool_rows, pooling, space
 from provisioning.databases.ddl import GUARD
+from provisioning.databases.door import wait_until_left
 from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import pool_of
 from provisioning.databases.releases import release_named
@@ -26,7 +27,7 @@ from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
 from tenants.isolation.tickets import ERASE
 from tenants.models import Pool, Tenant
-from tenants.placement import pool_group
+from tenants.placement import pool_group, pool_role
 
 CLEAN_FOR = timedelta(minutes=1)
 
@@ -72,19 +73,25 @@ class PoolTier:
             return pool_rows.count(connection, handle["schema"], tenant.tenant_id)
 
     def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
-        """Closes the door: nobody adds rows while they go, and to erase one enters by a closed door only."""
-        with _inside(tenant) as (_pool, connection), connection.transaction():
+        """Closes the door and waits until it is empty: nobody adds rows while they go, or after that."""
+        with _inside(tenant) as (pool, connection):
             if not _lives_here(connection, tenant):
                 return 0
             guard.close_door(connection, tenant)
-            guard.enter(connection, tenant, ERASE)
-            return pool_rows.erase(connection, handle["schema"], limit=limit)
+            wait_until_left(connection, _logins(pool, tenant))
+            with connection.transaction():
+                guard.enter(connection, tenant, ERASE)
+                return pool_rows.erase(connection, handle["schema"], limit=limit)
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
-        with fenced(tenant, claim, pool_of(tenant).cluster) as connection:
+        pool = pool_of(tenant)
+        with fenced(tenant, claim, pool.cluster) as connection:
             if not _lives_here(connection, tenant):
                 return
             guard.close_door(connection, tenant)
+        with session(pool.cluster) as connection:  # who came in before the door closed would leave rows of nobody
+            wait_until_left(connection, _logins(pool, tenant))
+        with fenced(tenant, claim, pool.cluster) as connection:
             guard.enter(connection, tenant, ERASE)
             pool_rows.erase_all(connection, handle["schema"])
             run(connection, "RESET ROLE")
@@ -140,6 +147,11 @@ def _door(connection: Connection, tenant_id: UUID) -> tuple[UUID, bool] | None:
     """Which life of the tenant lives in this database, and whether it is let in. None: none does."""
     rows = run(connection, _DOOR, tenant_id)
     return (rows[0][0], bool(rows[0][1])) if rows else None
+
+
+def _logins(pool: Pool, tenant: TenantContext) -> tuple[str, str]:
+    """The roles that may be inside as this tenant: the pool's, and the tenant's own if it has one."""
+    return pool_role(pool.pk), tenant.key
 
 
 def _lives_here(connection: Connection, tenant: TenantContext) -> bool:

@@ -15,7 +15,7 @@ from provisioning.databases.fingerprint import difference, fingerprint, shape
 from provisioning.databases.pools import new_password, password_of
 from provisioning.databases.releases import release_named
 from provisioning.databases.replay import checked, inserts
-from provisioning.databases.roles import SETTINGS
+from provisioning.databases.roles import set_anew
 from provisioning.databases.servers import Connection, connect, run, server_errors
 from provisioning.errors import Permanent, Transient
 from provisioning.models import Release
@@ -82,7 +82,8 @@ def is_there(connection: Connection, pool: Pool) -> bool:
 
 
 def rotate_password(pool: Pool, actor: Actor) -> None:
-    """A new password for the role that the pool's tenants share: open sessions stay, new ones need it.
+    """A new password for the role that the pool's tenants share, and its settings as they were: a role may change both
+    itself. Open sessions stay, new ones need it.
 
     The row has it before the server learns it, and has the old one again if the server did not: killed in between,
     it is rotated once more. Raises StateConflict if somebody was first, ServerUnavailable, ServerRefused.
@@ -94,6 +95,7 @@ def rotate_password(pool: Pool, actor: Actor) -> None:
     try:
         with server_errors(pool.cluster.name), connect(pool.cluster) as connection:
             run(connection, _password(connection, pool))
+            run(connection, set_anew(pool_role(pool.pk), pool.cluster.database, schema=pool.schema))
     except (Transient, Permanent):
         Pool.objects.filter(pk=pool.pk, sealed_password=pool.sealed_password).update(sealed_password=former)
         raise
@@ -108,12 +110,9 @@ def _make_roles(connection: Connection, pool: Pool) -> None:
         if not run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", name):
             run(connection, sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
     named = sql.Identifier(role)
-    settings = {**SETTINGS, "search_path": pool.schema}
     run(connection, sql.SQL("ALTER ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE NOBYPASSRLS").format(named))
     run(connection, _password(connection, pool))
-    run(connection, sql.SQL("ALTER ROLE {} RESET ALL").format(named))
-    for name, value in settings.items():
-        run(connection, sql.SQL("ALTER ROLE {} SET {} = {}").format(named, sql.Identifier(name), sql.Literal(value)))
+    run(connection, set_anew(role, pool.cluster.database, schema=pool.schema))
     run(connection, ddl.join(group, role))
 
 

@@ -1,6 +1,6 @@
 """How far a role reaches on a server: more than its one schema of its one database is a finding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from provisioning.databases.servers import Connection, run
 from tenants.findings import Finding, Severity
@@ -27,6 +27,11 @@ _SCHEMAS = """
     WHERE nspname <> ALL (%s) AND nspname NOT IN ('pg_catalog', 'information_schema')
     AND has_schema_privilege(%s, oid, 'USAGE, CREATE')
     ORDER BY 1
+"""
+_SETTINGS = """
+    SELECT entry FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
+    CROSS JOIN unnest(s.setconfig) AS entry
+    WHERE s.setrole = to_regrole(quote_ident(%s)) AND (s.setdatabase = 0 OR d.datname = %s)
 """
 
 
@@ -63,6 +68,14 @@ def other_schemas(connection: Connection, role: str, *own: str) -> Iterator[Find
             f"The role may use the schema {schema}.",
             hint=f"As its owner: REVOKE ALL ON SCHEMA {schema} FROM PUBLIC, {role};",
         )
+
+
+def changed_settings(connection: Connection, role: str, database: str, expected: Mapping[str, str]) -> list[str]:
+    """Names of the role's settings, for everywhere or for this database, that are not as expected."""
+    found = {entry for (entry,) in run(connection, _SETTINGS, role, database)}
+    return sorted(
+        {entry.partition("=")[0] for entry in found ^ {f"{name}={value}" for name, value in expected.items()}}
+    )
 
 
 def finding(

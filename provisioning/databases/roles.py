@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from provisioning.databases import ddl, guard
 from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import password_of, pool_of
-from provisioning.databases.reach import finding, other_databases, other_schemas, too_mighty
+from provisioning.databases.reach import changed_settings, finding, other_databases, other_schemas, too_mighty
 from provisioning.databases.servers import (
     Connection,
     close_kept,
@@ -42,6 +42,7 @@ from tenants.placement import pool_group, pool_role
 from tenants.states import Tier
 
 PASSWORD_BYTES = 32
+ERROR = Severity.ERROR
 # Guard rails, not walls: a session may change them (isolation rests on grants alone).
 SETTINGS = {
     "statement_timeout": "60s",
@@ -145,9 +146,12 @@ class LoginRole:
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
         with session(cluster) as connection:
             if not _exists(connection, role):
-                yield finding("ROLE_MISSING", role, "The tenant's role is not there.", severity=Severity.ERROR)
+                yield finding("ROLE_MISSING", role, "The tenant's role is not there.", severity=ERROR)
                 return
             yield from too_mighty(connection, role, group=handle.get("group", ""))
+            if wrong := changed_settings(connection, role, handle["database"], settings_of(handle["schema"])):
+                says = f"These settings are not as they were made: {', '.join(wrong)}."
+                yield finding("ROLE_SETTINGS_CHANGED", role, says, severity=ERROR, hint=_cure(handle))
             yield from other_databases(connection, role, handle["database"])
             if handle["database"] == cluster.database:
                 guards = (ddl.GUARD,) if "group" in handle else ()
@@ -160,20 +164,15 @@ class LoginRole:
         yield from self._logs_in(tenant, handle)
 
     def _logs_in(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
-        role = handle["role"]
+        role, hint = handle["role"], _cure(handle)
         try:
             with self._session(tenant, handle) as own, own.transaction():
-                ((path,),) = run(own, "SELECT current_setting('search_path')")
                 if tenant.tier == Tier.POOL:
                     enter(own, tenant)
         except psycopg.OperationalError as error:
-            yield finding("ROLE_CANNOT_LOG_IN", role, " ".join(str(error).split()), severity=Severity.ERROR)
-            return
+            yield finding("ROLE_CANNOT_LOG_IN", role, " ".join(str(error).split()), severity=ERROR, hint=hint)
         except psycopg.errors.InsufficientPrivilege as error:
-            yield finding("ROLE_CANNOT_ENTER", role, " ".join(str(error).split()), severity=Severity.ERROR)
-            return
-        if path != handle["schema"]:
-            yield finding("ROLE_SETTINGS_CHANGED", role, f"Its search path is {path}.", severity=Severity.ERROR)
+            yield finding("ROLE_CANNOT_ENTER", role, " ".join(str(error).split()), severity=ERROR)
 
     def _session(self, tenant: TenantContext, handle: Handle) -> AbstractContextManager[Connection]:
         """As the tenant's role. One of a pool's role is kept for a minute: see servers' Note [Sessions are kept]."""
@@ -242,22 +241,43 @@ def _login(tenant: TenantContext, role: str, password: str) -> str:
     )
 
 
+def set_anew(role: str, database: str, *, schema: str) -> sql.Composed:
+    """Its settings as they should be: a role may change its own, for everywhere or for one database."""
+    named = sql.Identifier(role)
+    return sql.SQL("; ").join(
+        [
+            sql.SQL("ALTER ROLE {} IN DATABASE {} RESET ALL").format(named, sql.Identifier(database)),
+            sql.SQL("ALTER ROLE {} RESET ALL").format(named),
+            *(
+                sql.SQL("ALTER ROLE {} SET {} = {}").format(named, sql.Identifier(name), sql.Literal(value))
+                for name, value in settings_of(schema).items()
+            ),
+        ]
+    )
+
+
+def settings_of(schema: str) -> dict[str, str]:
+    """What a login role brings to each session."""
+    return {**SETTINGS, "search_path": schema}
+
+
+def _cure(handle: Handle) -> str:
+    """What a role changed itself, settings or password, is put back by a rotation."""
+    where = "the pool's password on the pool's page" if is_shared(handle) else "the tenant's credentials"
+    return f"Find out who changed it. Rotate {where}: that puts settings and password right."
+
+
 def _as_it_should_be(connection: Connection, handle: Handle, password: str) -> sql.Composed:
     """Every attribute, the password and the settings, in one round trip; what the role changed itself is put back."""
     role = sql.Identifier(handle["role"])
     # The verifier, not the password, goes over the wire: no log and no activity view can show it.
     verifier = connection.pgconn.encrypt_password(password.encode(), handle["role"].encode(), b"scram-sha-256")
-    settings = {**SETTINGS, "search_path": handle["schema"]}
     return sql.SQL("; ").join(
         [
             sql.SQL("ALTER ROLE {} {} CONNECTION LIMIT {} PASSWORD {}").format(
                 role, ATTRIBUTES, sql.Literal(handle["connection_limit"]), sql.Literal(verifier.decode())
             ),
-            sql.SQL("ALTER ROLE {} RESET ALL").format(role),
-            *(
-                sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), sql.Literal(value))
-                for name, value in settings.items()
-            ),
+            set_anew(handle["role"], handle["database"], schema=handle["schema"]),
         ]
     )
 

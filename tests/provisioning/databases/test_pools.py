@@ -1,6 +1,7 @@
 """Pools: laid out whole or not at all, and what their tenants share without noticing each other."""
 
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 from django.db import connections
 from psycopg import sql
 
-from provisioning.databases import guard, pool_layout, pool_rows, tiers
+from provisioning.databases import guard, pool_layout, pool_rows, roles, tiers
 from provisioning.databases.pool import FormerLife
 from provisioning.databases.pool_layout import PoolNameInUse
 from provisioning.databases.roles import LoginRole, RoleIsShared, enter, log_in
@@ -18,9 +19,12 @@ from tenants.isolation.tickets import mint
 from tenants.models import Pool
 from tenants.placement import pool_group, pool_role
 from tenants.states import Tier
+from tests.fleet import BILLING
 from tests.provisioning.databases.conftest import MakeTenant
 from tests.provisioning.databases.making import make_tenant, new_claim
 
+OPEN = "SELECT open FROM tenure_guard.placement WHERE tenant = %s"
+ENOUGH_TO_REMOVE_S = 1  # for somebody who did not wait
 TAG = "INSERT INTO projects_tag (name) VALUES (%s) RETURNING id"
 
 
@@ -128,6 +132,56 @@ def test_a_role_of_its_own_enters_as_its_tenant_alone_whatever_it_can_sign(tenan
         pytest.raises(psycopg.errors.InsufficientPrivilege, match="role of another tenant"),
     ):
         session.execute(guard.ENTER, theirs)
+
+
+CHANGED = {
+    "search path": ("SET search_path = pg_catalog", "ROLE_SETTINGS_CHANGED"),
+    "search path, here": ("IN DATABASE tenure_cluster SET search_path = pg_catalog", "ROLE_SETTINGS_CHANGED"),
+    "time limit": ("SET statement_timeout = 0", "ROLE_SETTINGS_CHANGED"),
+    "something else": ("SET default_transaction_read_only = on", "ROLE_SETTINGS_CHANGED"),
+    "password": ("PASSWORD 'guessed'", "ROLE_CANNOT_LOG_IN"),
+}
+
+
+@pytest.mark.parametrize(("change", "code"), CHANGED.values(), ids=CHANGED.keys())
+def test_what_the_shared_role_changes_of_itself_is_told_and_put_back(
+    change: str, code: str, own_pool: Pool, tenant: MakeTenant
+) -> None:
+    """After a SQL injection: PostgreSQL lets every role alter itself so far."""
+    acme = tenant("acme", Tier.POOL)
+    role = sql.Identifier(pool_role(own_pool.pk))
+    with tiers.connect(acme.context) as session:
+        session.execute(sql.SQL("ALTER ROLE {} " + change).format(role))
+    roles.look_again()
+    (found,) = LoginRole().verify(acme.context, acme.role)
+    assert (found.code, "Rotate the pool's password" in found.hint) == (code, True)
+    pool_layout.rotate_password(own_pool, BILLING)
+    assert acme.findings() == []
+
+
+def test_rows_of_a_transaction_under_way_go_with_the_others(
+    own_pool: Pool, tenant: MakeTenant, superuser: psycopg.Connection
+) -> None:
+    """It came in before the door closed, and may finish: nothing of it stays behind."""
+
+    def remove() -> None:
+        try:
+            TenantDatabase().deprovision(acme.context, acme.database, claim=new_claim())
+        finally:
+            connections.close_all()
+
+    acme, deadline = tenant("acme", Tier.POOL), time.monotonic() + 30
+    with tiers.connect(acme.context) as session, ThreadPoolExecutor(1) as thread:
+        session.execute(TAG, ("late",))
+        removed = thread.submit(remove)
+        while superuser.execute(OPEN, (acme.context.tenant_id,)).fetchone() == (True,):
+            assert time.monotonic() < deadline
+        wait([removed], timeout=ENOUGH_TO_REMOVE_S)
+        session.commit()
+        removed.result(timeout=30)
+    tags = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(own_pool.schema, "projects_tag"))
+    assert superuser.execute(tags).fetchone() == (0,)
+    assert superuser.execute(OPEN, (acme.context.tenant_id,)).fetchone() is None
 
 
 def test_the_shared_roles_password_is_no_tenants_to_rotate(house: None) -> None:

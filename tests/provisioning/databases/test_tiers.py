@@ -205,7 +205,8 @@ def test_removing_leaves_nothing_and_may_be_repeated(
     tier: Tier, tenant: MakeTenant, superuser: psycopg.Connection
 ) -> None:
     acme, globex = tenant("acme", tier), tenant("globex", tier)
-    with tiers.connect(acme.context):  # a session that is still open does not stop it
+    with tiers.connect(acme.context) as session:  # one that is still open does not stop it
+        session.commit()  # in a pool a transaction is waited for
         acme.remove()
     acme.remove()
     assert servers_view(superuser, acme) == []
