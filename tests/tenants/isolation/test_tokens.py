@@ -263,7 +263,7 @@ class TestKeyIds:
     def test_while_the_control_plane_is_away_the_last_set_serves_on(self, taken: Pair, settings: Any) -> None:
         token = minted(taken.acme)
         assert seen(token, taken.acme)
-        known = tokens._key_set(tokens._url())
+        known = tokens._key_set(tokens.key_set_url())
         known.url = "http://127.0.0.1:1/keys"
         known.fetched_at -= keyset.KEPT_S
         assert seen(token, taken.acme)
