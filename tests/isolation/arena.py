@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -194,7 +194,7 @@ def search(context: TenantContext, term: str) -> list[Any]:
         rows = [*cursor.fetchall()] if cursor.description else []
         while cursor.nextset():
             rows += cursor.fetchall() if cursor.description else [("affected", cursor.rowcount)]
-        return cast(list[Any], rows)
+        return rows
 
 
 def injected(context: TenantContext, text: str) -> list[Any]:

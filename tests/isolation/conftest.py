@@ -29,7 +29,7 @@ def made(stack: Stack, both: Pair, django_db_blocker: Any) -> dict[Place, Any]:
 
 
 @pytest.fixture(scope="module")
-def arenas(
+def arenas(  # noqa: PLR0917  fixtures
     stack: Stack, both: Pair, live: Live, made: dict[Place, Any], django_db_blocker: Any, settings_of_application: None
 ) -> Iterator[Callable[[Place], Arena]]:
     """Each place once for a module; credentials and keys come from the control plane's doors, as an application's."""
@@ -43,7 +43,8 @@ def arenas(
 
         def arena_of(place: Place) -> Arena:
             if place not in known:
-                known[place] = Arena(place, *made[place], stack, live.web, both.key)
+                acme, globex = made[place]
+                known[place] = Arena(place, acme, globex, stack, live.web, both.key)
                 making.plant(known[place])
             return known[place]
 

@@ -60,8 +60,10 @@ def edit(arena: Arena) -> Iterable[Attempt]:
         (
             "and written with it",
             BAD_SEAL,
-            f"SELECT set_config('tenure.seal', '{{globex}}' || substr({SEAL}, 37), true);"
-            " INSERT INTO projects_tag (name) VALUES ('x')",
+            (
+                f"SELECT set_config('tenure.seal', '{{globex}}' || substr({SEAL}, 37), true);"
+                " INSERT INTO projects_tag (name) VALUES ('x')"
+            ),
         ),
     )
 
@@ -121,7 +123,7 @@ def sees_who(arena: Arena) -> bool:
     return injected(arena.acme, "SELECT current_user::text") == [(credentials.of(arena.acme).database.user,)]
 
 
-# --- AT-18, AT-19 ------------------------------------------------------------------------------------------------------
+# --- AT-18, AT-19 ----------------------------------------------------------------------------------------------------
 
 
 def entered(arena: Arena, ticket: Iterable[Any]) -> object:
@@ -191,7 +193,7 @@ def steal_keys(arena: Arena) -> Iterable[Attempt]:
     )
 
 
-# --- AT-32, AT-33 ------------------------------------------------------------------------------------------------------
+# --- AT-32, AT-33 ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager

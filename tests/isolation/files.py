@@ -56,7 +56,7 @@ def reach_files(arena: Arena) -> Iterable[Attempt]:
             client.abort_multipart_upload(Bucket=here, Key=mine, UploadId=upload)
 
     acts = {
-        "get": lambda: client.get_object(**at)["Body"].read(),
+        "get": client.get_object(**at)["Body"].read,
         "head": lambda: client.head_object(**at),
         "put": lambda: client.put_object(**at, Body=b"x"),
         "put beside": lambda: client.put_object(Bucket=there, Key=f"{theirs}new.txt", Body=b"x"),
@@ -97,9 +97,7 @@ def misname(arena: Arena) -> Iterable[Attempt]:
     }
     if arena.place in POOLED:
         acts["a key of a longer prefix"] = lambda: client.put_object(Bucket=here, Key=f"{prefix[:-1]}0/x", Body=b"")
-        acts["a key that leads back"] = lambda: client.get_object(Bucket=here, Key=f"{prefix}../{theirs}plan.txt")[
-            "Body"
-        ].read()
+        acts["a key that leads back"] = client.get_object(Bucket=here, Key=f"{prefix}../{theirs}plan.txt")["Body"].read
     for what, act in acts.items():
         yield Attempt(what, f"{DENIED}|InvalidRequest|NoSuchKey|NotImplemented|InvalidURI", act)
 
@@ -155,9 +153,5 @@ def ask_for_more(arena: Arena) -> Iterable[Attempt]:
     yield Attempt(
         "all buckets",
         rf"{DENIED}|^\[\]$",
-        lambda: [
-            each["Name"]
-            for each in client.list_buckets()["Buckets"]
-            if each["Name"] != given.bucket  # type: ignore[typeddict-item]
-        ],
+        lambda: [each["Name"] for each in client.list_buckets()["Buckets"] if each["Name"] != given.bucket],
     )

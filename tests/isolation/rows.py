@@ -47,7 +47,7 @@ def filled(arena: Arena, text: str) -> str:
     )
 
 
-# --- AT-01 -------------------------------------------------------------------------------------------------------------
+# --- AT-01 ----------------------------------------------------------------------------------------------------
 
 
 def raw(arena: Arena) -> psycopg.Connection:
@@ -79,7 +79,7 @@ def without_scope(arena: Arena) -> Iterable[Attempt]:
     yield Attempt("a connection of its own", answer, partial(raw_names, arena))
 
 
-# --- AT-02 to AT-07 ----------------------------------------------------------------------------------------------------
+# --- AT-02 to AT-07 --------------------------------------------------------------------------------------------------
 
 
 def by_name(arena: Arena) -> Iterable[Attempt]:
@@ -173,13 +173,15 @@ def delete_same_id(arena: Arena) -> Iterable[Attempt]:
         (
             "delete them",
             r"^\[\(1,\), \(1,\)\]$",
-            f"DELETE FROM projects_document WHERE id = {child} RETURNING 1;"
-            f" DELETE FROM projects_project WHERE id = {parent} RETURNING 1",
+            (
+                f"DELETE FROM projects_document WHERE id = {child} RETURNING 1;"
+                f" DELETE FROM projects_project WHERE id = {parent} RETURNING 1"
+            ),
         ),
     )
 
 
-# --- AT-10 to AT-12 ----------------------------------------------------------------------------------------------------
+# --- AT-10 to AT-12 --------------------------------------------------------------------------------------------------
 
 
 def in_bulk(arena: Arena) -> Iterable[Attempt]:
@@ -194,7 +196,7 @@ def in_bulk(arena: Arena) -> Iterable[Attempt]:
         arena,
         ("copy out by injection", "COPY cannot be used|cannot be used with", "COPY projects_project TO STDOUT"),
         ("copy from a program", DENIED, "COPY projects_tag (name) FROM PROGRAM 'true'"),
-        ("copy to a file", DENIED, "COPY projects_tag TO '/tmp/stolen'"),
+        ("copy to a file", DENIED, "COPY projects_tag TO 'stolen'"),
     )
 
     def copied(text: str) -> object:
@@ -241,7 +243,8 @@ def by_errors(arena: Arena) -> Iterable[Attempt]:
             "a function of its own",
             "42501",
             cheap
-            + " $$BEGIN RAISE NOTICE '%', $1; RETURN true; END$$; SELECT 1 FROM projects_project WHERE pg_temp.peek(name)",
+            + " $$BEGIN RAISE NOTICE '%', $1; RETURN true; END$$;"
+            + " SELECT 1 FROM projects_project WHERE pg_temp.peek(name)",
         ),
     )
 
@@ -254,7 +257,7 @@ def hears_own_error(arena: Arena) -> bool:
     return False
 
 
-# --- AT-27, AT-29, AT-33 -----------------------------------------------------------------------------------------------
+# --- AT-27, AT-29, AT-33 ---------------------------------------------------------------------------------------------
 
 
 def reach_schema(arena: Arena) -> Iterable[Attempt]:

@@ -23,8 +23,10 @@ TYPED = (
     ("", "x'; TRUNCATE projects_project CASCADE --"),
     (
         "claims to be globex",
-        "x'; SELECT set_config('tenure.seal', '{globex}' || substr(current_setting('tenure.seal'), 37), true);"
-        " SELECT name FROM projects_project --",
+        (
+            "x'; SELECT set_config('tenure.seal', '{globex}' || substr(current_setting('tenure.seal'), 37), true);"
+            " SELECT name FROM projects_project --"
+        ),
     ),
     ("", "x'; SET LOCAL tenure.seal = ''; SELECT name FROM projects_project --"),
     ("", "x'; SELECT tenure_guard.enter('use', '{globex}', '{life}', {soon}, '1', '\\x00') --"),

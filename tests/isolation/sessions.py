@@ -61,7 +61,7 @@ def prepare(arena: Arena) -> Iterable[Attempt]:
 
 def prepares(arena: Arena) -> bool:
     injected(arena.acme, "PREPARE mine AS SELECT 7")
-    return injected(arena.acme, "EXECUTE mine; DEALLOCATE mine")[0] == (7,)
+    return bool(injected(arena.acme, "EXECUTE mine; DEALLOCATE mine")[0] == (7,))
 
 
 def fetch_held(arena: Arena) -> Iterable[Attempt]:
@@ -75,7 +75,7 @@ def fetch_held(arena: Arena) -> Iterable[Attempt]:
 
 def holds(arena: Arena) -> bool:
     injected(arena.acme, f"DECLARE mine CURSOR WITH HOLD FOR {NAMES}")
-    return injected(arena.acme, "FETCH ALL FROM mine; CLOSE mine")[0] == (arena.own,)
+    return bool(injected(arena.acme, "FETCH ALL FROM mine; CLOSE mine")[0] == (arena.own,))
 
 
 # --- AT-23 to AT-25 ---------------------------------------------------------------------------------------------------

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from provisioning.databases import guard
 from tenants.context import TenantContext, tenant_scope
 from tenants.errors import TenureError
-from tenants.isolation.task_headers import Message, Origin, signed, verified
+from tenants.isolation.task_headers import SECRET, Message, Origin, signed, verified
 from tenants.isolation.tickets import ContextKey, mint
 from tests.isolation.arena import POOLED, Arena, Place, injected, request
 from tests.isolation.attack import CANARY, answer_of
 from tests.isolation.contexts import SEAL, entered, own_key
 from tests.isolation.rows import NAMES
 from tests.isolation.sessions import names
-from tests.tenants.isolation.test_tasks import KEY, SECRET
+from tests.tenants.isolation.test_tasks import KEY
 
 TURNS = 1_000
 MADE_UP = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -63,7 +63,7 @@ class TestInterleaved:
 
         async def both() -> list[set[str]]:
             try:
-                return await asyncio.gather(work(arena.acme), work(arena.globex))
+                return list(await asyncio.gather(work(arena.acme), work(arena.globex)))
             finally:
                 await sync_to_async(connections.close_all)()
 

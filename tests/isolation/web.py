@@ -1,4 +1,4 @@
-"""Attacks over HTTP: the middleware of the kit, a view that wants a token, and keys from the control plane's process."""
+"""Attacks over HTTP: the kit's middleware, a view that wants a token, and keys from the control plane's process."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -159,7 +159,7 @@ def posted(made_at: TenantContext, sent_to: TenantContext) -> int:
         return HttpResponse(get_token(request))
 
     with tenant_scope(made_at):
-        first = TenantCsrfMiddleware(page)(RequestFactory().get("/"))
+        first: Any = TenantCsrfMiddleware(page)(RequestFactory().get("/"))
         cookie, token = first.cookies["tenure_csrf"].value, first.content.decode()
     request = RequestFactory().post("/", {"csrfmiddlewaretoken": token})
     request.COOKIES["tenure_csrf"] = cookie

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 
 from psycopg import Connection, sql
 
 from provisioning.databases import guard, pooling
 from provisioning.databases.pooling.boundary import POLICY, closed
+from provisioning.databases.servers import connect
 from tenants import context as scopes
+from tenants.models import Cluster
 from tests.isolation.arena import ALL, POOLED, Arena, Place
 from tests.isolation.attack import Shows
 from tests.isolation.weakened.weakening import Weakening, changed, patched
@@ -70,7 +73,8 @@ def referring_to_all(arena: Arena) -> AbstractContextManager[None]:
     """The application's foreign key as Django writes it, beside the one in pairs, which is taken away."""
     with arena.superuser() as superuser:
         found = superuser.execute(
-            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' AND conrelid = %s::regclass",
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE contype = 'f' AND conrelid = %s::regclass",
             (f"{arena.acme.schema}.projects_document",),
         ).fetchall()
     ((name, text),) = found
@@ -120,29 +124,23 @@ def may_become(arena: Arena) -> AbstractContextManager[None]:
 @contextmanager
 def unsigned(arena: Arena, *, role_too: bool) -> Iterator[None]:
     """The guard takes every ticket; with `role_too`, whoever logged in."""
-    weak = guard.Path(guard.__file__).with_name("guard.sql").read_text()
+    weak = Path(guard.__file__).with_name("guard.sql").read_text()
     for reason in ("forged ticket", *(("role of another tenant",) if role_too else ())):
         assert weak.count(f"refuse('{reason}')") == 1
         weak = weak.replace(f"PERFORM tenure_guard.refuse('{reason}')", "NULL")
     weak = weak.replace("WHERE k.version = key_version", "LIMIT 1")
-    cluster = scopes_cluster(arena)
+    cluster = cluster_of(arena)
     with arena.superuser() as superuser:
         superuser.execute(f"SET ROLE tenure_guard; {weak}; RESET ROLE".encode())
     try:
         yield
     finally:
-        with guard_connection(arena) as connection:
+        with connect(cluster) as connection:
             guard.install(connection, cluster=cluster, database=arena.acme.database)
 
 
-def scopes_cluster(arena: Arena) -> guard.Cluster:
-    return guard.Cluster.objects.get(name=arena.acme.cluster)
-
-
-def guard_connection(arena: Arena) -> Connection:
-    from provisioning.databases.servers import connect
-
-    return connect(scopes_cluster(arena))
+def cluster_of(arena: Arena) -> Cluster:
+    return Cluster.objects.get(name=arena.acme.cluster)
 
 
 def open_keys(arena: Arena) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from tenants import context as scopes
 from tenants.context import TenantContext
 from tenants.isolation.db import base
 from tenants.isolation.db.pooled import base as pooled
+from tenants.isolation.db.pooled import flight
 from tests.isolation.arena import ALL, POOLED, Arena, Place
 from tests.isolation.attack import Shows
 from tests.isolation.weakened.weakening import Weakening, changed, patched
@@ -24,10 +25,9 @@ def may_make_temporary(arena: Arena) -> AbstractContextManager[None]:
 
 def not_wiped(_arena: Arena) -> AbstractContextManager[None]:
     """No DISCARD ALL where the tenant of a session changes."""
-    fly = pooled.fly
 
     def without_discard(*arguments: Any, discard: bool, **options: Any) -> Any:
-        return fly(*arguments, discard=False, **options)
+        return flight.fly(*arguments, discard=False, **options)
 
     return patched(pooled, "fly", without_discard)
 

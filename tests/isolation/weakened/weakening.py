@@ -1,4 +1,4 @@
-"""What a weakening is: one boundary taken away for real, the attacks that get through then, and the boundary put back."""
+"""What a weakening is: one boundary taken away for real, what gets through then, and the boundary put back."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -42,11 +42,11 @@ def changed(arena: Arena, weak: str, restored: str, *, at: TenantContext | None 
         "globex": sql.Identifier(arena.globex.key),
     }
     with arena.superuser(at) as superuser:
-        superuser.execute(sql.SQL(weak).format(**names))  # type: ignore[arg-type]  # not a literal
+        superuser.execute(sql.SQL(weak).format(**names))
         try:
             yield
         finally:
-            superuser.execute(sql.SQL(restored).format(**names))  # type: ignore[arg-type]
+            superuser.execute(sql.SQL(restored).format(**names))
 
 
 def login_of(arena: Arena) -> str:
