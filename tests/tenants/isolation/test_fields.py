@@ -224,7 +224,7 @@ class TestAValueOpensInItsOwnCellAlone:
         keys.register(keys.Given(pair.globex, shared))
         try:
             with tenant_scope(pair.globex), pytest.raises(ValueTampered):
-                Ciphertext(value, theirs._meta.get_field("note"), theirs.pk).opened()  # type: ignore[arg-type]  # it is one
+                Ciphertext(value, theirs._meta.get_field("note"), theirs.pk).opened()
         finally:
             keys.register(former)
 
