@@ -171,7 +171,7 @@ def test_the_catalogue_is_listed_and_read_by_name(reader: Caller) -> None:
     assert reader.get("plans/standard").json()["tier"] == "schema"
     assert reader.get("plans/golden").json()["code"] == "NOT_FOUND"
     assert reader.get("plans/%00").json()["code"] == "NOT_FOUND"
-    assert [tier["name"] for tier in reader.get("tiers").json()["results"]] == ["schema", "database"]
+    assert [tier["name"] for tier in reader.get("tiers").json()["results"]] == ["pool", "schema", "database"]
     cluster = reader.get("clusters/local-1").json()
     assert (cluster["tenants"], cluster["state"]) == (10, "open")
     assert "url" not in str(cluster)

@@ -140,7 +140,7 @@ def test_a_spent_slice_gives_the_run_back_at_the_next_boundary(begin: Begin) -> 
     run = begin()
     drive(run, slice_s=0)
     assert (run.state, run.fence) == ("queued", None)
-    drive(run, slice_s=0.000_001)
+    drive(run, slice_s=0.000_1)
     assert (run.state, run.step, run.lease_until, run.crashes) == ("running", "survey", None, 0)
     assert drive_on(run).state == "succeeded"
 
