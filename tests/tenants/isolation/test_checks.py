@@ -271,7 +271,7 @@ class TestTasks:
 
     def test_right_ones_have_nothing_to_be_told(self) -> None:
         app = self.app(task_cls=TASK)
-        app.task(name="shop.tidy", platform=True)(nothing)
+        app.task(name="shop.tidy", shared=False, platform=True)(nothing)
         app.conf.beat_schedule = {"nightly": {"task": "shop.tidy", "schedule": 60}}
         assert [*tasks.tasks_are_tenants([app]), *tasks.tasks_are_json([app])] == []
 
@@ -282,12 +282,12 @@ class TestTasks:
 
     def test_a_task_of_another_class(self) -> None:
         app = self.app(task_cls=TASK)
-        app.task(name="shop.bill", base=Task)(nothing)
+        app.task(name="shop.bill", shared=False, base=Task)(nothing)
         assert [each.msg.split()[2] for each in tasks.tasks_are_tenants([app])] == ["shop.bill"]
 
     def test_a_schedule_without_a_scope(self) -> None:
         app = self.app(task_cls=TASK)
-        app.task(name="shop.bill")(nothing)
+        app.task(name="shop.bill", shared=False)(nothing)
         app.conf.beat_schedule = {"nightly": {"task": "shop.bill", "schedule": 60}}
         assert [each.id for each in tasks.tasks_are_tenants([app])] == ["tenants.E007"]
 
