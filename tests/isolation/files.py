@@ -44,6 +44,9 @@ def reach_files(arena: Arena) -> Iterable[Attempt]:
     key, mine = f"{theirs}plan.txt", f"{prefix}stolen.txt"
     at, source = {"Bucket": there, "Key": key}, {"Bucket": there, "Key": key}
 
+    def got(**what: str) -> object:
+        return client.get_object(**what)["Body"].read()
+
     def copied() -> object:
         client.copy_object(Bucket=here, Key=mine, CopySource=source)
         return client.get_object(Bucket=here, Key=mine)["Body"].read()
@@ -56,7 +59,7 @@ def reach_files(arena: Arena) -> Iterable[Attempt]:
             client.abort_multipart_upload(Bucket=here, Key=mine, UploadId=upload)
 
     acts = {
-        "get": client.get_object(**at)["Body"].read,
+        "get": lambda: got(**at),
         "head": lambda: client.head_object(**at),
         "put": lambda: client.put_object(**at, Body=b"x"),
         "put beside": lambda: client.put_object(Bucket=there, Key=f"{theirs}new.txt", Body=b"x"),
@@ -88,6 +91,10 @@ def longer(arena: Arena) -> str:
 def misname(arena: Arena) -> Iterable[Attempt]:
     client: Any = client_of(arena)
     (here, prefix), (_there, theirs) = (storage.own_place(each) for each in (arena.acme, arena.globex))
+
+    def got(**what: str) -> object:
+        return client.get_object(**what)["Body"].read()
+
     for name in (f"../{theirs}plan.txt", f"a/../../{theirs}plan.txt", "%2e%2e/x", "/plan.txt", "\uff0e\uff0e/x"):
         yield Attempt(f"name {name}", "^SuspiciousFileOperation ", partial(opened, arena, name))
     acts = {
@@ -97,7 +104,7 @@ def misname(arena: Arena) -> Iterable[Attempt]:
     }
     if arena.place in POOLED:
         acts["a key of a longer prefix"] = lambda: client.put_object(Bucket=here, Key=f"{prefix[:-1]}0/x", Body=b"")
-        acts["a key that leads back"] = client.get_object(Bucket=here, Key=f"{prefix}../{theirs}plan.txt")["Body"].read
+        acts["a key that leads back"] = lambda: got(Bucket=here, Key=f"{prefix}../{theirs}plan.txt")
     for what, act in acts.items():
         yield Attempt(what, f"{DENIED}|InvalidRequest|NoSuchKey|NotImplemented|InvalidURI", act)
 
