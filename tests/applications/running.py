@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from controlplane.stack.embedded import Stack
-from tests import databases
+from tests import databases, pools
 
 Told = dict[str, dict[str, dict[str, Any]]]
 """By tier, by tenant: what its story told, chapter by chapter."""
@@ -31,14 +31,15 @@ def told(stack: Stack, package: str) -> Told:
     }
     if find_spec(f"{package}.settings") is not None:
         variables["TENANT_SETTINGS"] = f"{package}.settings"
-    ran = subprocess.run(
-        (sys.executable, "-m", "tests.applications.twins", package),
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with pools.none_left(stack):
+        ran = subprocess.run(
+            (sys.executable, "-m", "tests.applications.twins", package),
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert ran.returncode == 0, ran.stderr[-10_000:]
     answer: Told = json.loads(ran.stdout)
     return answer
