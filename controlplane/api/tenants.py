@@ -131,7 +131,14 @@ class Tenants(Endpoint):
             200: (VerbPlanShape, "With validate_only: the plan. Nothing was done."),
             202: (AcceptedShape, "Accepted: the operation to follow, and the tenant it is about."),
         },
-        problems=(Code.TENANT_EXISTS, Code.PLAN_CHANGED, Code.UNSUPPORTED_TARGET, Code.NO_CAPACITY, Code.NO_RELEASE),
+        problems=(
+            Code.TENANT_EXISTS,
+            Code.PLAN_CHANGED,
+            Code.UNSUPPORTED_TARGET,
+            Code.NO_CAPACITY,
+            Code.NO_RELEASE,
+            Code.RELEASE_CANNOT_BE_POOLED,
+        ),
     )
     def post(self, request: Request) -> HttpResponse | Response:
         """Accepts a tenant and returns at once; the operation makes its database, role, bucket, key and domain."""

@@ -127,6 +127,17 @@ def plant(arena: Arena) -> None:
             caches["default"].set("k", word, timeout=None)
 
 
+def stands(arena: Arena) -> bool:
+    """Whether the first thing of every kind that `plant` makes is still there, of both tenants."""
+    return all(_stands(context, arena.word(context)) for context in (arena.acme, arena.globex))
+
+
+def _stands(context: TenantContext, word: str) -> bool:
+    with tenant_scope(context):
+        kept = caches["default"].get("k") == word and default_storage.exists("plan.txt")
+        return kept and Tag.objects.filter(name=word).exists()
+
+
 def restore_bucket(context: TenantContext) -> None:
     """An attack may have deleted it, objects and all: the embedded store asks for no empty one."""
     bucket, _prefix = own_place(context)
