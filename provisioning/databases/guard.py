@@ -20,6 +20,7 @@ from psycopg import sql
 from provisioning.databases import ddl
 from provisioning.databases.servers import Connection, run
 from provisioning.databases.signing import Signing, of, signing
+from provisioning.errors import Permanent
 from tenants.context import TenantContext
 from tenants.isolation.tickets import USE, ContextKey, mint
 from tenants.models import Cluster
@@ -38,15 +39,28 @@ _FORGET = f"DELETE FROM {ddl.GUARD}.placement WHERE tenant = %s AND incarnation 
 _ADD = f"""
     INSERT INTO {ddl.GUARD}.context_key (version, ipad, opad) VALUES (%s, %s, %s)
     ON CONFLICT (version) DO UPDATE SET ipad = excluded.ipad, opad = excluded.opad
+    WHERE NOT EXISTS (SELECT FROM {ddl.GUARD}.placement)
 """
+_AGREES = f"SELECT (ipad, opad) = (%s, %s) FROM {ddl.GUARD}.context_key WHERE version = %s"
 _VERSIONS = f"SELECT version FROM {ddl.GUARD}.context_key ORDER BY version::int"
 _KEEP = f"DELETE FROM {ddl.GUARD}.context_key WHERE version <> %s"
+
+
+class SignedOtherwise(Permanent):
+    """Tenants live in this database's pools, and their tickets are signed with another key."""
+
+    code = "CLUSTER_SIGNED_OTHERWISE"
+    cure = (
+        "A database is one cluster's: use the name it was registered under, and the TENURE_CONTEXT_SECRET its pools"
+        " were made with. To exchange the secret, see `manage.py rotate_context_key --help`."
+    )
 
 
 def install(connection: Connection, *, cluster: Cluster, database: str) -> None:
     """Guard and current key as they should be, whatever was there. `connection` is one to `database`.
 
     Part of the caller's transaction; callers take turns, since roles belong to the whole server.
+    Raises SignedOtherwise.
     """
     run(connection, "SELECT pg_advisory_xact_lock(hashtextextended('tenure: the guard', 0))")
     if not run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", ddl.GUARD):
@@ -63,11 +77,17 @@ def admit(connection: Connection, group: str) -> None:
 
 
 def add_version(connection: Connection, *, cluster: Cluster, database: str, signs: Signing) -> None:
-    """From the commit on, tickets and seals of this version are good too. See Note [Exchanging the keys]."""
+    """From the commit on, tickets and seals of this version are good too. See Note [Exchanging the keys].
+
+    A key that tenants' tickets are signed with is never replaced: raises SignedOtherwise.
+    """
     inner, outer = pads(database_key(cluster.name, database, signs))
     with connection.transaction():
         run(connection, _become())
         run(connection, _ADD, signs.version, inner, outer)
+        ((agrees,),) = run(connection, _AGREES, inner, outer, signs.version)
+        if not agrees:
+            raise SignedOtherwise(f"The pools in {database} are not signed as those of {cluster.name}.")
         run(connection, "RESET ROLE")
 
 

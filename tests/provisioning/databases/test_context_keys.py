@@ -1,5 +1,6 @@
 """The key that signs tickets is exchanged while applications go on; nobody is refused before `finish`."""
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
@@ -14,6 +15,7 @@ from django.utils import timezone
 from psycopg.errors import InsufficientPrivilege
 
 from provisioning.databases import context_keys, guard, roles, signing
+from provisioning.databases.clusters import register_cluster
 from provisioning.databases.context_keys import RUN_OUT, Standing, State
 from provisioning.databases.servers import connect, run, sealed_url
 from provisioning.databases.signing import ContextSecretGone, mark
@@ -147,6 +149,14 @@ def test_another_secret_takes_over_without_a_gap(acme: Made, cluster: Cluster, s
 
 def test_a_registered_cluster_remembers_which_secret_signs(cluster: Cluster) -> None:
     assert cluster.context_secret == mark(settings.TENURE_CONTEXT_SECRET)
+
+
+def test_a_database_with_tenants_in_pools_is_no_second_clusters(acme: Made) -> None:
+    """Or their tickets would be forged ones from then on."""
+    with pytest.raises(guard.SignedOtherwise, match="not signed as those of second"):
+        register_cluster(name="second", url=os.environ["CLUSTER_URL"], region="local", actor=BILLING)
+    assert not Cluster.objects.filter(name="second").exists()
+    assert acme.findings() == []
 
 
 def test_credentials_last_no_longer_than_is_waited_for() -> None:
