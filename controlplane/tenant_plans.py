@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from provisioning import lifecycle
+from provisioning.engine.workflow import Workflow
 from provisioning.workflows.accepting import refuse_shared_role
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.plans import VerbPlan, estimate, shape_of
@@ -14,29 +15,25 @@ from tenants.models import Tenant
 
 def plan_retry(tenant: Tenant) -> VerbPlan:
     """The onboarding anew, for a tenant of which only the row is left."""
-    steps, pivot = shape_of(ONBOARD)
-    return VerbPlan(
-        verb="tenant.retry",
-        subject=tenant.slug,
-        steps=steps,
-        creates=(f"everything that {tenant.slug} owns, anew",),
-        pivot=pivot,
-        blockers=blockers(tenant, "retry"),
-        estimate=estimate(ONBOARD),
-    )
+    return _plan(tenant, "retry", ONBOARD, creates=f"everything that {tenant.slug} owns, anew")
 
 
 def plan_rotate(tenant: Tenant) -> VerbPlan:
     """A new password; sessions that are open go on, new ones need the new password."""
-    steps, pivot = shape_of(ROTATE_CREDENTIALS)
+    creates = f"a new password of the database role of {tenant.slug}; the application must ask for it"
+    return _plan(tenant, "rotate_credentials", ROTATE_CREDENTIALS, creates=creates)
+
+
+def _plan(tenant: Tenant, verb: str, workflow: Workflow, *, creates: str) -> VerbPlan:
+    steps, pivot = shape_of(workflow)
     return VerbPlan(
-        verb="tenant.rotate_credentials",
+        verb=f"tenant.{verb}",
         subject=tenant.slug,
         steps=steps,
-        creates=(f"a new password of the database role of {tenant.slug}; the application must ask for it",),
+        creates=(creates,),
         pivot=pivot,
-        blockers=blockers(tenant, "rotate_credentials"),
-        estimate=estimate(ROTATE_CREDENTIALS),
+        blockers=blockers(tenant, verb),
+        estimate=estimate(workflow),
     )
 
 

@@ -10,6 +10,8 @@ is left; `keep_version` n+1 alone. Until then both are good; after that tickets 
 `context_keys` does this. A base backup holds the pads: exchange a restored database's keys before anybody connects.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -67,13 +69,15 @@ def install(connection: Connection, *, cluster: Cluster, database: str) -> None:
         run(connection, sql.SQL("CREATE ROLE {} NOLOGIN").format(_guard()))
     run(connection, sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE").format(_guard()))
     run(connection, sql.SQL("CREATE SCHEMA IF NOT EXISTS {0} AUTHORIZATION {0}").format(_guard()))
-    _as_guard(connection, _INSTALL, _grant_doors(), _grant_use(ddl.OWNER))
+    with _as_guard(connection):
+        run(connection, sql.SQL("; ").join([_INSTALL, _grant_doors(), _grant_use(ddl.OWNER)]))
     add_version(connection, cluster=cluster, database=database, signs=of(cluster))
 
 
 def admit(connection: Connection, group: str) -> None:
     """Let the members of a role ask to be let in: a pool's group. Safe to run again."""
-    _as_guard(connection, _grant_use(group))
+    with _as_guard(connection):
+        run(connection, _grant_use(group))
 
 
 def add_version(connection: Connection, *, cluster: Cluster, database: str, signs: Signing) -> None:
@@ -82,29 +86,23 @@ def add_version(connection: Connection, *, cluster: Cluster, database: str, sign
     A key that tenants' tickets are signed with is never replaced: raises SignedOtherwise.
     """
     inner, outer = pads(database_key(cluster.name, database, signs))
-    with connection.transaction():
-        run(connection, _become())
+    with _as_guard(connection):
         run(connection, _ADD, signs.version, inner, outer)
         ((agrees,),) = run(connection, _AGREES, inner, outer, signs.version)
         if not agrees:
             raise SignedOtherwise(f"The pools in {database} are not signed as those of {cluster.name}.")
-        run(connection, "RESET ROLE")
 
 
 def keep_version(connection: Connection, *, version: str) -> None:
     """From the commit on, tickets and open transactions of every other version are refused."""
-    with connection.transaction():
-        run(connection, _become())
+    with _as_guard(connection):
         run(connection, _KEEP, version)
-        run(connection, "RESET ROLE")
 
 
 def versions(connection: Connection) -> tuple[str, ...]:
     """Which versions are good in this database, the oldest first."""
-    with connection.transaction():
-        run(connection, _become())
+    with _as_guard(connection):
         found = run(connection, _VERSIONS)
-        run(connection, "RESET ROLE")
     return tuple(version for (version,) in found)
 
 
@@ -156,13 +154,13 @@ def _guard() -> sql.Identifier:
     return sql.Identifier(ddl.GUARD)
 
 
-def _become() -> sql.Composed:
-    return sql.SQL("SET LOCAL ROLE {}").format(_guard())
-
-
-def _as_guard(connection: Connection, *statements: sql.Composable) -> None:
+@contextmanager
+def _as_guard(connection: Connection) -> Iterator[None]:
+    """The guard's rights inside; an error takes them back with the rest of the transaction."""
     with connection.transaction():
-        run(connection, sql.SQL("; ").join([_become(), *statements, sql.SQL("RESET ROLE")]))
+        run(connection, sql.SQL("SET LOCAL ROLE {}").format(_guard()))
+        yield
+        run(connection, "RESET ROLE")
 
 
 def _grant_use(role: str) -> sql.Composed:
