@@ -144,7 +144,11 @@ class TestWhatIsWrittenIsReadAgain:
             form.save()
             assert (Entry.objects.get().note, Entry.objects.get().facts) == ("changed", {"parts": 2})
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
     @given(
         text=st.text(st.characters(exclude_categories=["Cs"])),
         value=st.recursive(
@@ -156,8 +160,8 @@ class TestWhatIsWrittenIsReadAgain:
             max_leaves=5,
         ),
     )
-    def test_any_text_and_any_json(self, both: Pair, text: str, value: Any) -> None:
-        with tenant_scope(both.acme):
+    def test_any_text_and_any_json(self, pair: Pair, text: str, value: Any) -> None:
+        with tenant_scope(pair.acme):
             entry = Entry(title="any", note=text, facts=value)
             meta = Entry._meta
             for name, wanted in (("note", text), ("facts", value)):
