@@ -1,4 +1,5 @@
 from provisioning.models.keyring import DataKey
+from provisioning.models.paths import ReleasePath
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
 from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
 from provisioning.models.runs import (
@@ -35,6 +36,7 @@ __all__ = [
     "QueuePulse",
     "RecordedMigration",
     "Release",
+    "ReleasePath",
     "Resource",
     "ResourceKind",
     "Run",
