@@ -6,7 +6,7 @@ from psycopg.conninfo import make_conninfo
 
 from controlplane.stack.credentials import Credentials
 from controlplane.stack.ports import HOST, Ports
-from provisioning.databases import hidden
+from provisioning.databases import hidden, keeping
 
 CONTROL, KEYRING, CLUSTER = "tenure", "tenure_keyring", "tenure_cluster"
 
@@ -46,6 +46,7 @@ def bootstrap(ports: Ports, credentials: Credentials) -> None:
                 connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(sql.Identifier(guest)))
     with _superuser(CLUSTER, ports, credentials) as connection:
         connection.execute(hidden.hide())
+        connection.execute(keeping.lend("tenure_provisioner"))
 
 
 def superuser_url(database: str, ports: Ports, credentials: Credentials) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from provisioning.databases import ddl, guard, hidden
+from provisioning.databases import ddl, guard, hidden, keeping
+from provisioning.databases.keeping import Keeps
 from provisioning.databases.servers import Connection, connect, open_url, run, server_errors
 from provisioning.errors import Permanent
 from tenants.findings import Finding, Severity
@@ -111,6 +112,15 @@ def _doubtful(connection: Connection) -> Iterator[Finding]:
             subject=str(database),
             message="Every role of the server, each tenant's too, may connect to this database.",
             hint=f"As its owner: REVOKE ALL ON DATABASE {database} FROM PUBLIC;",
+        )
+    if guard.best(connection) is Keeps.SEAL:
+        ((role,),) = run(connection, "SELECT current_user::text")
+        yield Finding(
+            code="CONTEXT_IS_SEALED",
+            severity=Severity.WARNING,
+            subject=str(role),
+            message=f"The guard of pools may not set {keeping.PARAMETER}: each statement of a pool costs more.",
+            hint=f"As a superuser, then register the cluster again: {keeping.lend(role).as_string()};",
         )
     if left_open := [str(name) for (name,) in run(connection, hidden.open_to_all())]:
         ((database,),) = run(connection, "SELECT current_database()::text")

@@ -1,12 +1,14 @@
 """The guard of pooled tables in a database: its SQL, its keys, and the doors of the tenants behind it.
 
-`guard.sql` says what it does. Its owner is a role that nobody logs in as; the provisioning role, its one member, acts
-as it to install and to exchange keys, and may open and close doors by itself.
+`guard.sql` says what it does, and `keeping.py` how it remembers whom it let in. Its owner is a role that nobody logs in
+as; the provisioning role, its one member, acts as it to install and to exchange keys, and may open and close doors by
+itself.
 
 # Note [Exchanging the keys]
 A version of a database's key is derived from the context secret, never stored here. To exchange one: `add_version` n+1
 in every database; sign with it; wait until credentials handed out before have run out and no transaction from before
-is left; `keep_version` n+1 alone. Until then both are good; after that tickets and open transactions of n are refused.
+is left; `keep_version` n+1 alone. Until then both are good; after that tickets of n are refused, and under a seal open
+transactions too.
 `context_keys` does this. A base backup holds the pads: exchange a restored database's keys before anybody connects.
 """
 
@@ -19,7 +21,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg import sql
 
-from provisioning.databases import ddl
+from provisioning.databases import ddl, keeping
+from provisioning.databases.keeping import Keeps
 from provisioning.databases.servers import Connection, run
 from provisioning.databases.signing import Signing, of, signing
 from provisioning.errors import Permanent
@@ -58,20 +61,30 @@ class SignedOtherwise(Permanent):
     )
 
 
-def install(connection: Connection, *, cluster: Cluster, database: str) -> None:
+def install(connection: Connection, *, cluster: Cluster, database: str, keeps: Keeps | None = None) -> None:
     """Guard and current key as they should be, whatever was there. `connection` is one to `database`.
 
-    Part of the caller's transaction; callers take turns, since roles belong to the whole server.
-    Raises SignedOtherwise.
+    `keeps`: None is the best that this server allows. Part of the caller's transaction; callers take turns, since roles
+    belong to the whole server. Raises SignedOtherwise.
     """
     run(connection, "SELECT pg_advisory_xact_lock(hashtextextended('tenure: the guard', 0))")
     if not run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", ddl.GUARD):
         run(connection, sql.SQL("CREATE ROLE {} NOLOGIN").format(_guard()))
     run(connection, sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE").format(_guard()))
     run(connection, sql.SQL("CREATE SCHEMA IF NOT EXISTS {0} AUTHORIZATION {0}").format(_guard()))
+    keeps = keeps or best(connection)
+    if keeps is Keeps.PARAMETER:
+        run(connection, keeping.give_to_guard())
     with _as_guard(connection):
-        run(connection, sql.SQL("; ").join([_INSTALL, _grant_doors(), _grant_use(ddl.OWNER)]))
+        texts = [_INSTALL, keeps.text(), _close_functions(), _grant_doors(), _grant_use(ddl.OWNER)]
+        run(connection, sql.SQL("; ").join(texts))
     add_version(connection, cluster=cluster, database=database, signs=of(cluster))
+
+
+def best(connection: Connection) -> Keeps:
+    """How the guard can keep a context on this server, with the rights that we have there."""
+    ((lent,),) = run(connection, keeping.MAY_SET, keeping.PARAMETER)
+    return Keeps.PARAMETER if lent else Keeps.SEAL
 
 
 def admit(connection: Connection, group: str) -> None:
@@ -163,10 +176,15 @@ def _as_guard(connection: Connection) -> Iterator[None]:
         run(connection, "RESET ROLE")
 
 
+def _close_functions() -> sql.Composed:
+    """PostgreSQL lets everybody execute a new function."""
+    return sql.SQL("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {} FROM PUBLIC").format(_guard())
+
+
 def _grant_use(role: str) -> sql.Composed:
-    return sql.SQL("GRANT USAGE ON SCHEMA {0} TO {1}; GRANT EXECUTE ON FUNCTION {0}.enter, {0}.tenant TO {1}").format(
-        _guard(), sql.Identifier(role)
-    )
+    return sql.SQL(
+        "GRANT USAGE ON SCHEMA {0} TO {1}; GRANT EXECUTE ON FUNCTION {0}.enter, {0}.tenant, {0}.no_context TO {1}"
+    ).format(_guard(), sql.Identifier(role))
 
 
 def _grant_doors() -> sql.Composed:

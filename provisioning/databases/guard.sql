@@ -1,4 +1,5 @@
--- The signed tenant context of pooled tables. Installed, safely again and again, in each database that holds a pool.
+-- The tenant context of pooled tables. Installed, safely again and again, in each database that holds a pool, followed
+-- by one of guard_parameter.sql and guard_seal.sql, which say how a context that was let in is kept.
 -- Core functions only: HMAC(k, m) = sha256(opad || sha256(ipad || m)); whoever installs computes the two pads. Integers,
 -- uuids and timestamps are hashed in their fixed binary form, so no setting of a session can change a message.
 
@@ -18,50 +19,40 @@ BEGIN
     RAISE EXCEPTION 'tenant context refused: %', reason USING ERRCODE = '42501';
 END $$;
 
--- A ticket in, a seal out: `uuid.mac.<key version>` in the setting tenure.seal, for this transaction of this session
--- alone. Both sides of a comparison are hashed first, so that its duration tells nothing about the right one.
+-- The one refusal that anybody may ask for. STABLE, or no index could answer a policy that may call it.
+CREATE OR REPLACE FUNCTION tenure_guard.no_context() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN tenure_guard.refuse('no context');
+END $$;
+
+-- A ticket in, a context for the rest of this transaction out. Two small look-ups and one expression: each statement in
+-- here costs more than all the hashing. Both sides of a comparison are hashed first, so that its duration tells nothing.
 CREATE OR REPLACE FUNCTION tenure_guard.enter(
     purpose text, tenant uuid, incarnation uuid, expires bigint, key_version text, mac bytea)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    i bytea; o bytea; t bytea; is_open boolean; now_s numeric := extract(epoch FROM clock_timestamp());
+    i bytea; o bytea; is_open boolean; t bytea; reason text;
 BEGIN
-    -- One query, since each costs more than all the hashing.
-    SELECT k.ipad, k.opad, p.open INTO i, o, is_open FROM tenure_guard.context_key k LEFT JOIN tenure_guard.placement p
-        ON p.tenant = enter.tenant AND p.incarnation = enter.incarnation WHERE k.version = key_version;
+    SELECT k.ipad, k.opad INTO i, o FROM tenure_guard.context_key k WHERE k.version = key_version;
+    SELECT p.open INTO is_open FROM tenure_guard.placement p
+        WHERE p.tenant = enter.tenant AND p.incarnation = enter.incarnation;
     t := sha256(o || sha256(i || 'K'::bytea || uuid_send(tenant) || uuid_send(incarnation)));
-    IF (sha256(sha256(t || sha256(t || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac))
-        IS NOT TRUE THEN PERFORM tenure_guard.refuse('forged ticket'); END IF;
-    IF expires NOT BETWEEN now_s AND now_s + 60 THEN PERFORM tenure_guard.refuse('expired ticket'); END IF;
-    -- A tenant's own login role is a boundary of its own: with it nobody enters as another, whatever they can sign.
-    IF left(session_user, 2) = 't_' AND session_user <> 't_' || encode(uuid_send(tenant), 'hex')
-        THEN PERFORM tenure_guard.refuse('role of another tenant'); END IF;
-    -- Erasing is ours alone. A policy could not tell it from writing without asking twice for each row that comes in.
-    IF purpose = 'erase' AND NOT pg_has_role(session_user, 'tenure_owner', 'MEMBER')
-        THEN PERFORM tenure_guard.refuse('no application erases'); END IF;
-    IF (CASE purpose WHEN 'use' THEN is_open WHEN 'erase' THEN NOT is_open END) IS NOT TRUE
-        THEN PERFORM tenure_guard.refuse('tenant is not open here'); END IF;
-    PERFORM set_config('tenure.seal', tenant || '.' || encode(sha256(o || sha256(i || 'S'::bytea
-        || convert_to(tenant::text, 'UTF8') || int4send(pg_backend_pid())
-        || timestamptz_send(transaction_timestamp()))), 'hex') || '.' || key_version, true);
+    reason := CASE
+        WHEN (sha256(sha256(t || sha256(t || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac))
+            IS NOT TRUE THEN 'forged ticket'
+        WHEN to_timestamp(expires) NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '60 s'
+            THEN 'expired ticket'
+        -- A tenant's own login role is a boundary of its own: with it nobody enters as another, whatever they can sign.
+        WHEN left(session_user, 2) = 't_' AND session_user <> 't_' || encode(uuid_send(tenant), 'hex')
+            THEN 'role of another tenant'
+        -- Erasing is ours alone. A policy could not tell it from writing without asking twice for each row that comes in.
+        WHEN purpose = 'erase' AND NOT pg_has_role(session_user, 'tenure_owner', 'MEMBER') THEN 'no application erases'
+        WHEN (CASE purpose WHEN 'use' THEN is_open WHEN 'erase' THEN NOT is_open END) IS NOT TRUE
+            THEN 'tenant is not open here'
+        ELSE tenure_guard.admit(tenant, i, o, key_version) END;
+    IF reason IS NOT NULL THEN PERFORM tenure_guard.refuse(reason); END IF;
 END $$;
 
--- Whose rows this transaction works on. Policies call it in a sub-select: once per table of a statement, and kept for
--- the whole of it, so that a statement cannot change its tenant while it runs.
-CREATE OR REPLACE FUNCTION tenure_guard.tenant() RETURNS uuid
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    seal text := current_setting('tenure.seal', true);   -- uuid 36 . mac 64 . key version
-    i bytea; o bytea;
-BEGIN
-    IF coalesce(seal, '') = '' THEN RETURN tenure_guard.refuse('no context'); END IF;
-    SELECT ipad, opad INTO i, o FROM tenure_guard.context_key WHERE version = substr(seal, 103);
-    IF (sha256(convert_to(encode(sha256(o || sha256(i || 'S'::bytea
-        || convert_to(left(seal, 36), 'UTF8') || int4send(pg_backend_pid())
-        || timestamptz_send(transaction_timestamp()))), 'hex'), 'UTF8'))
-        = sha256(convert_to(substr(seal, 38, 64), 'UTF8'))) IS NOT TRUE
-        THEN RETURN tenure_guard.refuse('bad seal'); END IF;
-    RETURN left(seal, 36);
-END $$;
-
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tenure_guard FROM PUBLIC;
+-- `admit` keeps the context of a tenant that was let in, until the end of the transaction, and returns NULL. `tenant` is
+-- what policies and defaults ask: whose rows this transaction works on. Nobody but `enter` may call the former.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from provisioning.databases.keeping import PARAMETER
 from provisioning.databases.servers import Connection, run
 from tenants.findings import Finding, Severity
 
@@ -14,6 +15,9 @@ _ATTRIBUTES = """
 _GROUPS = """
     SELECT roleid::regrole::text, set_option OR admin_option FROM pg_auth_members
     WHERE member = to_regrole(quote_ident(%s)) ORDER BY 1
+"""
+_SETS_CONTEXT = """
+    SELECT true FROM pg_roles WHERE rolname = %s AND NOT rolsuper AND has_parameter_privilege(oid, %s, 'SET')
 """
 _DATABASES = """
     SELECT datname::text FROM pg_database
@@ -39,6 +43,13 @@ def too_mighty(connection: Connection, role: str, *, group: str = "") -> Iterato
     """Attributes a tenant's role may not have, and roles it is a member of beside its pool's `group`."""
     for (word,) in run(connection, _ATTRIBUTES, role):
         yield finding("ROLE_TOO_MIGHTY", role, f"The role is {word}.")
+    for (_may,) in run(connection, _SETS_CONTEXT, role, PARAMETER):
+        yield finding(
+            "ROLE_SETS_CONTEXT",
+            role,
+            f"The role may set {PARAMETER}, by which the guard of pools tells tenants apart.",
+            hint=f"As a superuser: REVOKE SET ON PARAMETER {PARAMETER} FROM PUBLIC, {role};",
+        )
     for other, becomes in run(connection, _GROUPS, role):
         if other != group:
             yield finding("ROLE_IS_MEMBER", role, f"The role is a member of {other}.")

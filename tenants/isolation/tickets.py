@@ -4,7 +4,7 @@
 The context secret (control plane alone) makes a key for each database (kept there, as pads, readable by nobody but the
 guard), and that makes a key for each life of each tenant. An application is handed the last one, with the tenant's
 other credentials: it can mint that tenant's tickets and nobody else's. A ticket is good for LIFETIME_S, and for any
-session, since it must work behind a pooler; what it buys, the seal, is good for one transaction of one session.
+session, since it must work behind a pooler; what it buys, the context, is good for one transaction of one session.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from examples.projects.models import Project
 from provisioning.databases import guard
+from provisioning.databases.keeping import PARAMETER
 from provisioning.databases.servers import connect
 from tenants.context import tenant_scope
 from tenants.isolation import credentials
@@ -19,89 +20,94 @@ from tests.isolation.arena import Arena, Place, injected, request
 from tests.isolation.attack import Attempt
 from tests.isolation.rows import NAMES, attempts, raw
 
-NO_CONTEXT, BAD_SEAL = (f"42501 tenant context refused: {reason}" for reason in ("no context", "bad seal"))
+NO_CONTEXT = "42501 tenant context refused: no context"
 ONLY_OURS = "42501 tenant context refused: (may only read and delete|no application erases)"
-SEAL = "current_setting('tenure.seal')"
+NOT_YOURS = f'42501 permission denied to set parameter "{PARAMETER}"'
+AT_ONCE = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off; "
 
 
-def set_to(value: str) -> str:
-    return f"SELECT set_config('tenure.seal', {value}, true); {NAMES}"
+def set_to(value: str, *, local: bool = True) -> str:
+    return f"SELECT set_config('{PARAMETER}', {value}, {local}); {NAMES}"
 
 
 def spoil(arena: Arena) -> Iterable[Attempt]:
     """AT-13: absent, empty, cut, long, and SQL."""
+    own = f"current_setting('{PARAMETER}')"
     return attempts(
         arena,
-        ("empty", NO_CONTEXT, set_to("''")),
-        ("reset", NO_CONTEXT, f"RESET tenure.seal; {NAMES}"),
+        ("empty", NOT_YOURS, set_to("''")),
+        ("reset", NOT_YOURS, f"RESET {PARAMETER}; {NAMES}"),
+        ("reset with all others", NO_CONTEXT, f"RESET ALL; SELECT name FROM {arena.acme.schema}.projects_project"),
         ("after its transaction", "42P01", f"COMMIT; {NAMES}"),
         (
             "after its transaction, by the schema",
             NO_CONTEXT,
             f"COMMIT; SELECT name FROM {arena.acme.schema}.projects_project",
         ),
-        ("the tenant alone", BAD_SEAL, set_to("'{globex}'")),
-        ("cut", BAD_SEAL, set_to(f"left({SEAL}, 60)")),
-        ("long", BAD_SEAL, set_to("repeat('x', 10000)")),
-        ("SQL", BAD_SEAL, set_to("left(" + SEAL + ", 36) || $$' or 1=1 --$$")),
+        ("globex", NOT_YOURS, set_to("'{globex_hex}'")),
+        ("cut", NOT_YOURS, set_to(f"left({own}, 30)")),
+        ("long", NOT_YOURS, set_to("repeat('x', 10000)")),
+        ("SQL", NOT_YOURS, set_to(f"{own} || $$' or 1=1 --$$")),
         ("discarded", "25001|42501", f"DISCARD ALL; {NAMES}"),
     )
 
 
 def edit(arena: Arena) -> Iterable[Attempt]:
-    """AT-14: globex's name in acme's seal."""
+    """AT-14: globex's name in the place of acme's, by every way to set something."""
+    role = credentials.of(arena.acme).database.user
     return attempts(
         arena,
-        ("with acme's proof", BAD_SEAL, set_to(f"'{{globex}}' || substr({SEAL}, 37)")),
-        ("with a made-up proof", BAD_SEAL, set_to(f"'{{globex}}.{secrets.token_hex(32)}' || substr({SEAL}, 102)")),
-        ("under an unknown key", BAD_SEAL, set_to(f"'{{globex}}' || left(substr({SEAL}, 37), -1) || '7'")),
-        ("of a shorter form", BAD_SEAL, set_to(f"'{{globex}}' || right({SEAL}, 1)")),
-        ("by SET", BAD_SEAL, "SET LOCAL tenure.seal = '{globex}." + "0" * 64 + ".1'; " + NAMES),
+        ("by function", NOT_YOURS, set_to("'{globex_hex}'")),
+        ("for the session", NOT_YOURS, set_to("'{globex_hex}'", local=False)),
+        ("by SET", NOT_YOURS, f"SET {PARAMETER} = '{{globex_hex}}'; {NAMES}"),
+        ("by SET LOCAL", NOT_YOURS, f"SET LOCAL {PARAMETER} = '{{globex_hex}}'; {NAMES}"),
+        ("by the view", NOT_YOURS, f"UPDATE pg_settings SET setting = '{{globex_hex}}' WHERE name = '{PARAMETER}'"),
+        ("for its role", NOT_YOURS, f"ALTER ROLE \"{role}\" SET {PARAMETER} = '{{globex_hex}}'"),
+        (
+            "in a block",
+            NOT_YOURS,
+            f"DO $$ BEGIN PERFORM set_config('{PARAMETER}', '{{globex_hex}}', true); END $$; {NAMES}",
+        ),
+        (
+            "past the guard's door",
+            "42501 permission denied for function admit",
+            f"SELECT tenure_guard.admit('{{globex}}', '', '', '1'); {NAMES}",
+        ),
         (
             "and written with it",
-            BAD_SEAL,
-            (
-                f"SELECT set_config('tenure.seal', '{{globex}}' || substr({SEAL}, 37), true);"
-                " INSERT INTO projects_tag (name) VALUES ('x')"
-            ),
+            NOT_YOURS,
+            f"SELECT set_config('{PARAMETER}', '{{globex_hex}}', true); INSERT INTO projects_tag (name) VALUES ('x')",
         ),
     )
 
 
 def replay(arena: Arena) -> Iterable[Attempt]:
-    """AT-15: a seal of globex's that was good a moment ago."""
+    """AT-15: a context of globex's that was good a moment ago."""
     with request(arena.globex) as cursor:
-        cursor.execute(f"SELECT {SEAL}")
-        seal = cursor.fetchone()[0]
-        cursor.execute("SELECT pg_backend_pid()")
+        cursor.execute(f"SELECT current_setting('{PARAMETER}')")
+        context = cursor.fetchone()[0]
     yield from attempts(
         arena,
-        ("in another transaction", BAD_SEAL, set_to(f"'{seal}'")),
-        ("for the session", BAD_SEAL, f"SELECT set_config('tenure.seal', '{seal}', false); {NAMES}"),
+        ("in another transaction", NOT_YOURS, set_to(f"'{context}'")),
+        ("for the session", NOT_YOURS, set_to(f"'{context}'", local=False)),
     )
 
     def elsewhere() -> object:
         with raw(arena) as session:
-            session.execute("SELECT set_config('tenure.seal', %s, false)", (seal,))
+            session.execute(f"SELECT set_config('{PARAMETER}', %s, false)", (context,))
             return session.execute(f"SELECT name FROM {arena.acme.schema}.projects_project").fetchall()
 
-    yield Attempt("in another session", BAD_SEAL, elsewhere)
+    yield Attempt("in another session", NOT_YOURS, elsewhere)
 
 
 def while_it_runs(arena: Arena) -> Iterable[Attempt]:
-    """AT-16: the select list changes the setting, and the scan goes on."""
-    other = f"set_config('tenure.seal', '{{globex}}' || substr({SEAL}, 37), true)"
-    many = "INSERT INTO projects_tag (name) SELECT '{own}' || i FROM generate_series(1, 50) AS i; "
-    own = r"^\[\('affected', 50\), \(55, 'True'\)\]$"
-    counted = "SELECT count(*), (bool_and(name LIKE 'acmes%' OR id <= 4))::text FROM"
+    """AT-16: the select list changes the context, and the scan goes on."""
+    other = f"set_config('{PARAMETER}', '{{globex_hex}}', true)"
     return attempts(
         arena,
-        (
-            "in the select list",
-            own.replace("'True'", "'true'"),
-            f"{many}{counted} (SELECT id, name, {other} FROM projects_tag OFFSET 0) AS all_of_it",
-        ),
-        ("of all there is", "^\\[\\('acmes", f"SELECT name, {other} FROM projects_tag WHERE id > 4"),
+        ("in the select list", NOT_YOURS, f"SELECT name, {other} FROM projects_tag"),
+        ("row by row", NOT_YOURS, f"{AT_ONCE}SELECT name, {other} FROM projects_tag"),
+        ("by a block", NOT_YOURS, f"{AT_ONCE}DO $$ BEGIN PERFORM name, {other} FROM projects_tag; END $$"),
     )
 
 

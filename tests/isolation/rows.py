@@ -39,6 +39,7 @@ def attempts(arena: Arena, *texts: tuple[str, str, str]) -> Iterable[Attempt]:
 def filled(arena: Arena, text: str) -> str:
     return text.format(
         globex=arena.globex.tenant_id,
+        globex_hex=arena.globex.tenant_id.hex,
         theirs=arena.neighbours_table,
         schema=arena.globex.schema,
         acme=arena.acme.tenant_id,

@@ -23,12 +23,9 @@ TYPED = (
     ("", "x'; TRUNCATE projects_project CASCADE --"),
     (
         "claims to be globex",
-        (
-            "x'; SELECT set_config('tenure.seal', '{globex}' || substr(current_setting('tenure.seal'), 37), true);"
-            " SELECT name FROM projects_project --"
-        ),
+        ("x'; SELECT set_config('backtrace_functions', '{globex_hex}', true); SELECT name FROM projects_project --"),
     ),
-    ("", "x'; SET LOCAL tenure.seal = ''; SELECT name FROM projects_project --"),
+    ("", "x'; RESET ALL; SELECT name FROM {schema}.projects_project --"),
     ("", "x'; SELECT tenure_guard.enter('use', '{globex}', '{life}', {soon}, '1', '\\x00') --"),
     ("", "x'; COMMIT; SELECT name FROM {schema}.projects_project --"),
     ("becomes somebody", "x'; SET ROLE tenure_verifier; SELECT name FROM projects_project --"),
@@ -46,6 +43,7 @@ def held(arena: Arena) -> Iterator[tuple[str, str, str]]:
     """(what it tries, what is typed, what the view shows)"""
     names = {
         "globex": arena.globex.tenant_id,
+        "globex_hex": arena.globex.tenant_id.hex,
         "life": arena.globex.incarnation,
         "own": arena.own,
         "schema": arena.acme.schema,

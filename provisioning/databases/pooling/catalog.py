@@ -22,9 +22,9 @@ from tenants.findings import Finding, Severity
 _FAULTS = Path(__file__).with_name("catalog.sql").read_text().encode()
 # The boundary as PostgreSQL writes it back.
 _WRITTEN_BACK = {
-    "using": f"({TENANT_ID} = ( SELECT {GUARD}.tenant() AS tenant))",
-    "check": f"({TENANT_ID} = ( SELECT {GUARD}.tenant() AS tenant))",
-    "default": "(NULLIF(\"left\"(current_setting('tenure.seal'::text, true), 36), ''::text))::uuid",
+    "using": f"({TENANT_ID} = {GUARD}.tenant())",
+    "check": f"({TENANT_ID} = {GUARD}.tenant())",
+    "default": f"{GUARD}.tenant()",
     "address": f"((regexp_replace(replace(({TENANT_ID})::text, '-'::text, ''::text),"
     " '(....)(?!$)'::text, '\\1:'::text, 'g'::text))::inet)",
 }

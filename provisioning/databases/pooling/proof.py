@@ -25,7 +25,7 @@ from provisioning.databases.statements import first_words
 
 Refusal = dict[str, str]
 
-COMPILER = 1  # its version: when it rises, publishing compiles anew what is published already
+COMPILER = 2  # its version: when it rises, publishing compiles anew what is published already
 # How a statement about rows begins. DO and TRUNCATE are not among them: the compiler has something to say of both.
 _ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SELECT", "WITH", "VALUES", "CALL"})
 # The check is planned once, not once a migration; what is run otherwise may be several statements, which cannot be.

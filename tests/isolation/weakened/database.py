@@ -1,5 +1,6 @@
 """Boundaries of PostgreSQL and of the guard, weakened one at a time."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -9,6 +10,7 @@ from pathlib import Path
 from psycopg import Connection, sql
 
 from provisioning.databases import guard, pooling
+from provisioning.databases.keeping import PARAMETER
 from provisioning.databases.pooling.boundary import POLICY, closed
 from provisioning.databases.servers import connect
 from tenants import context as scopes
@@ -18,7 +20,6 @@ from tests.isolation.attack import Shows
 from tests.isolation.weakened.weakening import Weakening, changed, patched
 
 CANARY, CHANGE, ANSWER = Shows.CANARY, Shows.CHANGE, Shows.ANSWER
-BARE = "tenant_id = nullif(left(current_setting('tenure.seal', true), 36), '')::uuid"
 TABLES = "projects_tag projects_member projects_project projects_document".split()
 
 
@@ -40,8 +41,12 @@ def unchecked(arena: Arena) -> AbstractContextManager[None]:
     return policy(arena, using=closed("x")[1].partition("USING (")[2].rpartition(") WITH CHECK")[0], check="true")
 
 
-def bare(arena: Arena) -> AbstractContextManager[None]:
-    return policy(arena, using=BARE, check=BARE)
+def settable(arena: Arena) -> AbstractContextManager[None]:
+    """The guard's parameter is anybody's, as a setting of our own making would be."""
+    right = f"SET ON PARAMETER {PARAMETER}"
+    # Who may set it may also make it the default of its role, which outlives the right.
+    restored = f"REVOKE {right} FROM PUBLIC; ALTER ROLE {{role}} RESET {PARAMETER}"
+    return changed(arena, f"GRANT {right} TO PUBLIC", restored)
 
 
 def unforced(arena: Arena) -> AbstractContextManager[None]:
@@ -126,8 +131,8 @@ def unsigned(arena: Arena, *, role_too: bool) -> Iterator[None]:
     """The guard takes every ticket; with `role_too`, whoever logged in."""
     weak = Path(guard.__file__).with_name("guard.sql").read_text()
     for reason in ("forged ticket", *(("role of another tenant",) if role_too else ())):
-        assert weak.count(f"refuse('{reason}')") == 1
-        weak = weak.replace(f"PERFORM tenure_guard.refuse('{reason}')", "NULL")
+        weak, replaced = re.subn(rf"WHEN (?:(?!WHEN).)*?THEN '{reason}'", "", weak, flags=re.DOTALL)
+        assert replaced == 1
     weak = weak.replace("WHERE k.version = key_version", "LIMIT 1")
     cluster = cluster_of(arena)
     with arena.superuser() as superuser:
@@ -207,9 +212,9 @@ WEAKENINGS = (
     Weakening("the right to truncate one's own", may_truncate, {"AT-10": ANSWER}, frozenset({Place.DATABASE})),
     Weakening("a table of the application's own", owned, {"AT-11": CANARY}, POOLED),
     Weakening(
-        "a bare setting",
-        bare,
-        {"AT-13": CANARY, "AT-14": CANARY, "AT-15": CANARY, "AT-16": ANSWER},
+        "a parameter that everybody may set",
+        settable,
+        {"AT-13": CANARY, "AT-14": CANARY, "AT-15": CANARY, "AT-16": CANARY},
         POOLED,
     ),
     Weakening("a role to take", may_become, {"AT-17": CANARY}, ALL - {Place.DATABASE}),

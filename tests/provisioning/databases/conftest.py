@@ -1,5 +1,6 @@
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from controlplane.stack.embedded import Stack
 from tenants.models import Cluster, Pool
 from tenants.states import Tier
+from tests.pool_by_hand import PoolByHand
 from tests.pools import pool_apart
+from tests.provisioning.databases.guarded import INSERT, Session, enter
 from tests.provisioning.databases.making import Made, make_tenant
 
 MakeTenant = Callable[..., Made]
@@ -48,6 +51,17 @@ def superuser(stack: Stack) -> Iterator[psycopg.Connection]:
     url = stack.superuser_url.rsplit("/", 1)[0] + "/tenure_cluster"
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def session(by_hand: PoolByHand) -> Iterator[Session]:
+    """The pool's login role. acme has a tag `a`, globex has `g`."""
+    for context, name in ((by_hand.acme, "a"), (by_hand.globex, "g")):
+        with closing(by_hand.login()) as writer, writer.transaction():
+            enter(writer, context)
+            writer.execute(INSERT, (name,))
+    with closing(by_hand.login()) as opened:
+        yield opened
 
 
 @pytest.fixture

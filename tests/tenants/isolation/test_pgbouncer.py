@@ -115,8 +115,8 @@ def test_two_tenants_alternate_on_one_session(bounced: PoolByHand, stack: Stack)
         with tenant_scope(context):
             act(context)
             fine(context)
-            if turn % 50 < 2:  # just behind the end of a session, as either tenant
-                pids.append(asked(context, "SELECT pg_backend_pid()"))
+            # Just behind the end of a session, as either tenant.
+            pids += [asked(context, "SELECT pg_backend_pid()")] if turn % 50 < 2 else []
     assert pids[0::2] == pids[1::2]  # both tenants are on the one session there is,
     assert len(set(pids)) > TURNS // 100  # and it is a new one after each that was ended
 

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from controlplane.stack.embedded import Stack
 from examples.projects.models import Document, Member, Project, Tag
+from provisioning.databases.keeping import PARAMETER
 from tenants.context import TenantContext, tenant_scope
 from tenants.errors import NoTenant, WrongTenant
 from tenants.isolation import connections as tenant_connections
@@ -111,7 +112,7 @@ def test_an_injection_between_semicolons_reaches_nothing_of_another_tenant(by_ha
     with tenant_scope(by_hand.acme):
         Project.objects.create(name="own", description="")
         globex = by_hand.globex.tenant_id
-        edited = f"set_config('tenure.seal', '{globex}' || substr(current_setting('tenure.seal'), 37), true)"
+        edited = f"set_config('{PARAMETER}', '{globex.hex}', true)"
         for injected in (
             f"x'; SELECT {edited}; SELECT name FROM projects_project --",
             f"x'; RESET ROLE; SET row_security = off; SELECT name FROM {SCHEMA}.projects_project --",
