@@ -132,7 +132,10 @@ def test_a_migration_without_a_transaction_says_so(house: None, shelf: Shelf) ->
     path = path_between(first, publish(actor=BILLING))
     assert path.migrations[0]["atomic"] is False
     assert acts(path) == [("ddl", f'CREATE INDEX CONCURRENTLY "calm" ON "{shelf.name}_book" ("title")')]
-    assert acts(path, pooled=True)[0][1] == f"CREATE INDEX CONCURRENTLY calm ON {shelf.name}_book USING btree (tenant_id, title)"
+    assert (
+        acts(path, pooled=True)[0][1]
+        == f"CREATE INDEX CONCURRENTLY calm ON {shelf.name}_book USING btree (tenant_id, title)"
+    )
 
 
 def test_functions_that_a_migration_makes_are_pinned_where_it_is_replayed(house: None, shelf: Shelf) -> None:
