@@ -62,21 +62,21 @@ def walk(job: Job, emit: Emit) -> None:
         return
     recorder.total = len(back) + len(on)
     plan: Plan = []
-    state = state_of(executor)
+    state = None
     with followed(recorder):
         for keys in filter(None, (back, on)):
             recorder.current = None
-            executor = MigrationExecutor(connection, recorder.progress)
+            executor = executor if state is None else MigrationExecutor(connection, recorder.progress)
             plan = [(executor.loader.graph.nodes[_key(step)], backwards) for step, backwards in keys]  # it runs its own
             written = {id(each): index for step, _back in plan for index, each in enumerate(step.operations)}
             state = state_of(executor)
             announce(signals.pre_migrate, tenant_apps, plan=plan, apps=state.apps)
             _take_in(recorder, plan, written)
-            state = executor.migrate([], plan=plan, state=state.clone())
+            state = executor.migrate([], plan=plan, state=state)
     executor.check_replacements()
     _settle(job, executor, before, [*back, *on], emit)
     rows = _rows(job.schema)
-    finish(recorder, tenant_apps, plan, state)
+    finish(recorder, tenant_apps, plan, state or state_of(executor))
     emit({"event": "rows", "rows": added(rows, _rows(job.schema))})
 
 

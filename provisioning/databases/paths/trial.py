@@ -25,14 +25,18 @@ from provisioning.databases.servers import Connection, run
 from provisioning.models import Release
 
 _REPORT = "Report this with the migration: recording should have known."
+_ANEW = (
+    "A migration was edited after it had been published, or goes back to another name than it came from. Bring both"
+    " together in a new migration."
+)
 _APART = "Make the change an operation of its own (RunSQL, or Django's), with the Python before or after it."
 _NOT_POOLED = "Its tenants live in the schema or database tier; see the release for each statement in question."
 
 
-def differing(target: Release, found: list[str], what: str) -> list[Refusal]:
-    """That a schema, of which `what` speaks, has not got the target's shape; nothing if it has."""
-    lines = difference(target.shape, found)
-    return [_said(f"{what}: {'; '.join(lines[: trial.SAID])}.", _REPORT)] if lines else []
+def arrived(source: Release, target: Release, found: list[str]) -> list[Refusal]:
+    """Why a walked copy, of the shape `found`, is not on the target; nothing if it is."""
+    reason = f"Migrated from {source}, it ends in another shape than {target} has"
+    return _differing(target, found, reason, _ANEW)
 
 
 def replayed(connection: Connection, source: Release, target: Release, steps: list[Step]) -> list[Refusal]:
@@ -50,7 +54,7 @@ def replayed(connection: Connection, source: Release, target: Release, steps: li
                             run(connection, text.replace(target.placeholder, schema))
     except trial.REFUSED_BY_SERVER as error:
         return [_said(f"{at}: PostgreSQL refuses what was recorded: {error.diag.message_primary or error}.", _REPORT)]
-    return differing(target, shape(connection, schema), "Replayed without rows, it ends in another shape")
+    return _differing(target, shape(connection, schema), "Replayed without rows, it ends in another shape", _REPORT)
 
 
 def pooled(
@@ -122,6 +126,11 @@ def _changed_by_python(steps: list[Step]) -> Iterator[Refusal]:
             for text in act.changes:
                 said = f"{step.label}: {act.operation} changes tables, and in a pool it runs once for each tenant."
                 yield {"statement": text, "reason": said, "instead": _APART}
+
+
+def _differing(target: Release, found: list[str], what: str, instead: str) -> list[Refusal]:
+    lines = difference(target.shape, found)
+    return [_said(f"{what}: {'; '.join(lines[: trial.SAID])}.", instead)] if lines else []
 
 
 def _of_shape(act: Act) -> list[str]:

@@ -15,6 +15,8 @@ KEY = '("id", models.BigAutoField(primary_key=True))'
 BOOKS = f'migrations.CreateModel("Book", [{KEY}, ("title", models.CharField(max_length=80, null=True))])'
 WRITERS = f'migrations.CreateModel("Writer", [{KEY}, ("name", models.CharField(max_length=80))])'
 
+WRITERS_AGE = 'migrations.AddField("Writer", "age", models.IntegerField(null=True))'
+
 
 def released(shelf: Shelf, *operations: str, head: str = "") -> Release:
     """The next migration, published."""
@@ -176,9 +178,6 @@ def test_one_way_operations_are_found_before_anything_runs(house: None, shelf: S
     assert "cannot be taken back" in refusal["reason"]
 
 
-WRITERS_AGE = 'migrations.AddField("Writer", "age", models.IntegerField(null=True))'
-
-
 def test_a_transaction_that_a_migration_ends_is_refused(house: None, shelf: Shelf) -> None:
     first = released(shelf, BOOKS)
     path = path_between(
@@ -198,6 +197,44 @@ def test_a_release_that_ends_elsewhere_is_published_and_the_path_says_why(house:
     assert path.migrations == []
     assert "another shape" in path.refusals[0]["reason"]
     assert f"{shelf.name}_book.title" in path.refusals[0]["reason"]
+
+
+def test_what_signal_handlers_put_in_between_does_not_move_the_places_of_operations(house: None, shelf: Shelf) -> None:
+    """Django adds the renaming of the content type behind the second operation."""
+    first = released(shelf, BOOKS)
+    head = "def nothing(apps, editor): pass\n"
+    rename = 'migrations.RenameModel("Book", "Tome")'
+    path = path_between(first, released(shelf, WRITERS, rename, "migrations.RunPython(nothing)", head=head))
+    assert [(act["kind"], act["operation"], act["position"]) for act in path.migrations[0]["acts"]] == [
+        ("ddl", "CreateModel", 0),
+        ("ddl", "RenameModel", 1),
+        ("dml", "RunSQL", 1),
+        ("python", "RunPython", 2),
+    ]
+
+
+def test_migrations_that_are_squashed_by_now_are_a_step_without_acts(house: None, shelf: Shelf) -> None:
+    first = released(shelf, BOOKS, WRITERS)
+    second = released(shelf, WRITERS_AGE)
+    squashed = shelf.write("0001_squashed", ",".join((BOOKS, WRITERS, WRITERS_AGE)), head=HEAD)
+    replaces = [(shelf.name, "0001"), (shelf.name, "0002")]
+    squashed.write_text(squashed.read_text() + f"    replaces = {replaces}\n")
+    third = publish(actor=BILLING)
+    path = path_between(second, third)
+    assert [(step["name"], step["replaces"], step["acts"]) for step in path.migrations] == [("0001_squashed", [], [])]
+    back = path_between(third, second)
+    assert [(step["name"], step["unapply"]) for step in back.migrations] == [("0001_squashed", True)]
+    assert "has squashed it with later ones" in path_between(third, first).refusals[0]["reason"]
+
+
+def test_an_older_release_of_other_apps_is_gone_back_to(house: None, shelf: Shelf) -> None:
+    """Apps that came since are taken away, and those that went since come again."""
+    first = Release.objects.get()
+    second = released(shelf, BOOKS)
+    path = path_between(second, first)
+    assert path.refusals == []
+    assert [step["app"] for step in path.migrations if step["unapply"]] == [shelf.name]
+    assert {step["app"] for step in path.migrations if not step["unapply"]} == {"auth", "projects"}
 
 
 def test_an_app_that_is_gone_is_not_walked_away_from(house: None, shelf: Shelf) -> None:
