@@ -53,6 +53,7 @@ CREATE TABLE {0}.loan (id int, at date) PARTITION BY RANGE (at);
 CREATE TABLE {0}.loan_old PARTITION OF {0}.loan FOR VALUES FROM ('2000-01-01') TO ('2010-01-01');
 CREATE TABLE {0}.person (id int);
 CREATE TABLE {0}.ghost (id int);
+CREATE TABLE {0}.total (a int, b int GENERATED ALWAYS AS (a + 1) STORED);
 CREATE TABLE {0}.poet (verses int) INHERITS ({0}.person);
 """
 
@@ -97,8 +98,8 @@ CHANGES = {
     "an identity": "ALTER TABLE {0}.book ALTER id SET GENERATED ALWAYS",
     "no identity": "ALTER TABLE {0}.book ALTER id DROP IDENTITY",
     "a generated column": "ALTER TABLE {0}.book ALTER doubled SET EXPRESSION AS (id * 3)",
-    "a virtual column": "ALTER TABLE {0}.book DROP doubled; "
-    "ALTER TABLE {0}.book ADD doubled bigint GENERATED ALWAYS AS (id * 2) VIRTUAL",
+    "a virtual column": "DROP TABLE {0}.total; "
+    "CREATE TABLE {0}.total (a int, b int GENERATED ALWAYS AS (a + 1) VIRTUAL)",
     "a default": "ALTER TABLE {0}.book ALTER status SET DEFAULT 'old'",
     "no default": "ALTER TABLE {0}.book ALTER status DROP DEFAULT",
     "a default by another sequence": "CREATE SEQUENCE {0}.more; "
