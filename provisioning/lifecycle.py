@@ -35,6 +35,11 @@ from provisioning.engine import sweep as sweeping
 from provisioning.engine.start import start
 from provisioning.errors import KeyReused, OperationInProgress, ReasonMissing
 from provisioning.models import Queue, Run
+from provisioning.rollout.adoption import adopt as adopt_drift
+from provisioning.rollout.drift import survey as survey_drift
+from provisioning.rollout.drift import target_named, targets_of
+from provisioning.rollout.repair import plan_repair as plan_repair_of_drift
+from provisioning.rollout.repair import repair as repair_drift
 from provisioning.workflows import WORKFLOWS
 from provisioning.workflows.accepting import (
     VERBS,
@@ -295,10 +300,11 @@ def sweep() -> None:
 __all__ = [
     "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OperationInProgress", "PlanChanged", "ReasonMissing",
     "ReleaseCannotBePooled", "StateConflict", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
-    "actions_of", "actions_of_tenant", "advance", "begin_context_keys", "cancel", "change_cluster", "change_pool",
-    "current_release", "destroy_data_key", "finish_context_keys", "force_complete", "hand_out_credentials",
-    "hand_out_data_keys", "mint_token", "onboard", "onboard_together", "pause", "plan_context_keys", "plan_onboard",
-    "publish", "published_keys", "register_cluster", "replace_token_keys", "resume", "retired_data_keys", "retry",
-    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password", "rotate_token_key", "skip",
-    "sweep", "undo", "update_tenant", "verify_resources",
+    "actions_of", "actions_of_tenant", "adopt_drift", "advance", "begin_context_keys", "cancel", "change_cluster",
+    "change_pool", "current_release", "destroy_data_key", "finish_context_keys", "force_complete",
+    "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard", "onboard_together", "pause",
+    "plan_context_keys", "plan_onboard", "plan_repair_of_drift", "publish", "published_keys", "register_cluster",
+    "repair_drift", "replace_token_keys", "resume", "retired_data_keys", "retry", "retry_onboarding",
+    "rotate_credentials", "rotate_data_key", "rotate_pool_password", "rotate_token_key", "skip", "survey_drift",
+    "sweep", "target_named", "targets_of", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip

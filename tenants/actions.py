@@ -39,6 +39,8 @@ class AuditAction(StrEnum):
     PLAN_CREATED = "plan.created"
     PLAN_CHANGED = "plan.changed"
     RELEASE_PUBLISHED = "release.published"
+    DRIFT_ADOPTED = "drift.adopted"
+    DRIFT_REPAIRED = "drift.repaired"
     USER_CREATED = "user.created"
     AUDIT_VERIFIED = "audit.verified"
     CONTEXT_KEY_ROTATED = "context_key.rotated"

@@ -45,7 +45,7 @@ def hash_of(lines: list[str]) -> str:
 
 def difference(expected: list[str], found: list[str]) -> list[str]:
     """What to say about two shapes, a line a thing: missing, unexpected, or differing. Nothing when they are equal."""
-    wanted, there = _by_name(expected), _by_name(found)
+    wanted, there = by_name(expected), by_name(found)
     said = []
     for name in sorted(wanted.keys() | there.keys()):
         match wanted.get(name), there.get(name):
@@ -60,8 +60,8 @@ def difference(expected: list[str], found: list[str]) -> list[str]:
     return said
 
 
-def _by_name(lines: list[str]) -> dict[str, str]:
-    """`kind name` → definition. A name holds no `: `, which ends it."""
+def by_name(lines: list[str]) -> dict[str, str]:
+    """The lines as `kind name` → definition. A name holds no `: `, which ends it."""
     return {name: definition.strip() for name, _colon, definition in (line.partition(":") for line in lines)}
 
 

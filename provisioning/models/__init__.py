@@ -19,10 +19,12 @@ from provisioning.models.runs import (
     StepState,
 )
 from provisioning.models.signing import SigningKey
+from provisioning.models.stamps import AdoptedDrift, KnownStamp
 
 __all__ = [
     "ENDED",
     "HOLDING",
+    "AdoptedDrift",
     "Claim",
     "ClusterRelease",
     "Control",
@@ -31,6 +33,7 @@ __all__ = [
     "EventKind",
     "Handle",
     "IdempotencyKey",
+    "KnownStamp",
     "Provider",
     "Queue",
     "QueuePulse",

@@ -1,0 +1,39 @@
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from controlplane.stack.embedded import Stack
+from provisioning.databases import drift
+from provisioning.rollout.drift import Target, target_named
+from tenants.models import Pool
+from tests.pools import pool_apart
+
+Change = Callable[[str, str], Target]
+
+
+@pytest.fixture
+def change(house: None, stack: Stack) -> Change:
+    """What a person with the owner's rights does: any SQL to a target, `{0}` being its schema."""
+
+    def apply(name: str, statements: str) -> Target:
+        target = target_named(name)
+        with psycopg.connect(stack.superuser_url, dbname=target.database, autocommit=True) as connection:
+            connection.execute("SET ROLE tenure_owner")
+            connection.execute(statements.replace("{0}", target.schema).encode())
+        return target
+
+    return apply
+
+
+@pytest.fixture
+def own_pool(house: None, stack: Stack) -> Iterator[Pool]:
+    """A pool of this test's own, which the test may spoil."""
+    with pool_apart(stack) as pool:
+        yield pool
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> None:
+    """What this process learned of shapes is in no control database but the one it was learned with."""
+    drift._known.clear()
