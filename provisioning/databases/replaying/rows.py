@@ -75,9 +75,7 @@ def made_by_post_migrate(path: ReleasePath) -> str:
     if permissions:
         known = {row["id"]: row for row in (*_seeded_types(path), *types)}
         whole = [(row, known[row["content_type_id"]]) for row in permissions]
-        listed = (
-            (_id(row), row["name"], kind["app_label"], kind["model"], row["codename"]) for row, kind in whole
-        )
+        listed = ((_id(row), row["name"], kind["app_label"], kind["model"], row["codename"]) for row, kind in whole)
         text += _raised(PERMISSIONS, permissions) + _NEW_PERMISSIONS.format(rows=_listed(listed))
     for table in path.rows:
         if table["table"] in tables:

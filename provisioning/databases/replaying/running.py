@@ -36,7 +36,7 @@ class Runner:
         self._at = ""
         self._complaints = tempfile.TemporaryFile("w+b")
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "provisioning.databases.replaying.runner"),
+            (sys.executable, "-m", "provisioning.databases.runner"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -45,14 +45,21 @@ class Runner:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         acts = [act for stage in walk.stages for act in stage.acts if act.kind is Kind.PYTHON]
-        job = {
+        installation = {
             "settings_module": os.environ["DJANGO_SETTINGS_MODULE"],
             "installed_apps": [*settings.INSTALLED_APPS, *(app for app in apps if app not in settings.INSTALLED_APPS)],
+        }
+        job = {
             "source": sorted(walk.source),
             "migrations": walk.migrations,
             "operations": [[*act.migration, act.position] for act in acts],
         }
-        self._order("start", job=job)
+        try:
+            self._write(installation)
+            self._order("start", job=job)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def ended(self) -> bool:
@@ -110,16 +117,14 @@ class Runner:
         self._complaints.close()
 
     def _order(self, do: str, **more: Any) -> Any:
-        assert self._process.stdin is not None  # noqa: S101  for the type checker: both are pipes
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101  for the type checker: it is a pipe
         try:
-            self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")  # no argument: it may hold a password
-            self._process.stdin.flush()
+            self._write({"do": do, **more})
             line = self._process.stdout.readline()
         except OSError:
             line = ""
         if not line:
-            self._process.wait()
+            self._process.wait(END_WITHIN_S)
             raise RunnerEnded(f"The process that runs migrations has ended: {self._last_words()}")
         answer = json.loads(line)
         if "refused" in answer:
@@ -127,6 +132,12 @@ class Runner:
         if "missing" in answer:
             raise MigrationMissing(f"{answer['missing']} is not among the migrations that are installed here.")
         return answer["ok"]
+
+    def _write(self, words: dict[str, Any]) -> None:
+        """Not as an argument of the process: it may hold a password."""
+        assert self._process.stdin is not None  # noqa: S101  as above
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
 
     def _last_words(self) -> str:
         size = self._complaints.seek(0, os.SEEK_END)

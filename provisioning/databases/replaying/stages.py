@@ -98,7 +98,7 @@ def together(session: Session, bound: Bound, stage: Stage, *, opening: str, arri
         _send(session, bound, "COMMIT")
 
 
-def each(  # noqa: PLR0917  who does what for whom
+def each(
     session: Session, bound: Bound, stage: Stage, opening: str, tenants: Sequence[tuple[TenantContext, str]]
 ) -> None:
     """The stage's acts for each of these tenants, as that tenant, in one transaction. Raises as `together`.

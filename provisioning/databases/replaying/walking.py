@@ -24,7 +24,7 @@ from provisioning.databases.replaying.places import Stand
 from provisioning.databases.replaying.sessions import Session, Straight
 from provisioning.databases.replaying.stages import AlreadyThere, Bound
 from provisioning.databases.replaying.targets import Target
-from provisioning.databases.replaying.walks import Stage, Walk, Way, walk_of
+from provisioning.databases.replaying.walks import Stage, Way, walk_of
 from provisioning.databases.servers import Connection, run, server_errors
 from provisioning.models import ReleasePath
 

@@ -29,7 +29,7 @@ Key = tuple[str, str]  # app and name of a migration
 
 # What a commit between two migrations would do: rows are checked now, and the table may be altered after that.
 SETTLE = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
-END = "end of migration"
+SETTLING = "checking the rows it changed"
 CONTENT_TYPES = "content types and permissions"
 
 
@@ -147,7 +147,7 @@ def _plain(migrations: list[dict[str, Any]], made: str) -> Iterator[Stage]:
         if together:
             yield Stage(Way.TOGETHER, tuple(together))
             together = []
-        for act in _without_ends(acts):
+        for act in _unsettled(acts):
             yield Stage(Way.ALONE if _stands_alone(act) else Way.TOGETHER, (act,))
     if made:
         together.append(_last(made))
@@ -157,7 +157,7 @@ def _plain(migrations: list[dict[str, Any]], made: str) -> Iterator[Stage]:
 
 def _pooled(migrations: list[dict[str, Any]], made: str) -> Iterator[Stage]:
     """DDL as the owner; whatever is about rows once for each tenant, as that tenant."""
-    acts = [(act, migration["atomic"]) for migration in migrations for act in _without_ends(_acts(migration))]
+    acts = [(act, migration["atomic"]) for migration in migrations for act in _unsettled(_acts(migration))]
     if made:
         acts.append((_last(made), True))
     numbered = enumerate(acts)
@@ -183,12 +183,12 @@ def _acts(migration: dict[str, Any]) -> Iterator[Act]:
         text = _unforced(act.get("text") or "", act.get("unforced") or ())
         yield Act(kind, text, key, act.get("position") or 0, act.get("operation") or "", unapply)
     if about_rows:
-        yield Act(Kind.DDL, SETTLE, key, len(migration["acts"]), END, unapply)
+        yield Act(Kind.DDL, SETTLE, key, len(migration["acts"]), SETTLING, unapply)
 
 
-def _without_ends(acts: Iterable[Act]) -> Iterator[Act]:
+def _unsettled(acts: Iterable[Act]) -> Iterator[Act]:
     """Where each act, or each tenant, settles what it did by itself."""
-    return (act for act in acts if act.operation != END)
+    return (act for act in acts if act.text != SETTLE)
 
 
 def _last(made: str) -> Act:
@@ -208,5 +208,7 @@ def _stands_alone(act: Act) -> bool:
     if act.kind is not Kind.DDL:
         return False
     if "concurrently" in act.text.lower():
-        return any(getattr(each.node, "concurrent", False) or each.kind == "reindex_stmt" for each in statements(act.text))
+        return any(
+            getattr(each.node, "concurrent", False) or each.kind == "reindex_stmt" for each in statements(act.text)
+        )
     return "VACUUM" in first_words(act.text)

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from psycopg import sql
 from controlplane.stack.embedded import Stack
 from provisioning.databases import blueprint
 from provisioning.databases.replaying import Arrived, Lane, Shape, Stand, Target, Unfinished, replay, where
-from provisioning.databases.servers import connect
+from provisioning.databases.servers import Connection, connect
 from provisioning.models import Release, ReleasePath
 from tenants.context import TenantContext
 from tenants.models import Cluster, Pool
@@ -27,6 +28,7 @@ BOOK = """
         ("id", models.BigAutoField(primary_key=True)), ("title", models.CharField(max_length=50)),
         ("pages", models.IntegerField(default=1))])
 """
+MakeBooks = Callable[..., "Books"]
 PATIENCE = timedelta(milliseconds=300)
 
 
@@ -38,7 +40,7 @@ class Books:
     source: Release
     tier: Tier
     tenants: list[Made]
-    pool: Pool | None
+    pools: list[Pool]
     lane: Lane
     later: list[str] = field(default_factory=list)
 
@@ -50,7 +52,8 @@ class Books:
         """The next migration of the release that comes."""
         before = self.later[-1] if self.later else "0001_books"
         self.later.append(f"{len(self.later) + 2:04}_later")
-        self.shelf.write(self.later[-1], operations.format(app=self.shelf.name, table=self.table), before=before, head=head)
+        named = [text.replace("{app}", self.shelf.name).replace("{table}", self.table) for text in (operations, head)]
+        self.shelf.write(self.later[-1], named[0], before=before, head=named[1])
 
     def published(self) -> ReleasePath:
         return by_hand.path(self.source, blueprint.publish(actor=BILLING))
@@ -58,19 +61,25 @@ class Books:
     def targets(self) -> list[Target]:
         """One a tenant, and in a pool one for all of them."""
         contexts = [each.context for each in self.tenants]
-        if self.pool is not None:
-            first = contexts[0]
-            group = pool_group(self.pool.pk)
-            return [Target(self.tier, first.cluster, first.database, first.schema, tuple(contexts), group)]
+        if self.tier == Tier.POOL:
+            return [self._pool(pool, [each for each in contexts if each.pool_id == pool.pk]) for pool in self.pools]
         return [Target(self.tier, each.cluster, each.database, each.schema, (each,), each.key) for each in contexts]
+
+    def _pool(self, pool: Pool, living: list[TenantContext]) -> Target:
+        where = (pool.cluster.name, pool.cluster.database, pool.schema)
+        return Target(self.tier, *where, tuple(living), pool_group(pool.pk))
 
     def replay(self, target: Target, path: ReleasePath, **more: Any) -> Arrived | Unfinished:
         expected = Shape.of(path.target, pooled=target.pooled)
         return replay(target, path, expected=expected, lane=self.lane, lock_timeout=PATIENCE, **more)
 
     def stand(self, target: Target, path: ReleasePath) -> Stand:
-        with connect(Cluster.objects.get(), database=target.database) as connection:
+        with self.connected(target) as connection:
             return where(connection, target, path).stand
+
+    def connected(self, target: Target) -> Connection:
+        """As the provisioning role."""
+        return connect(Cluster.objects.get(), database=target.database)
 
     def superuser(self, target: Target, stack_url: str) -> psycopg.Connection:
         url = f"{stack_url.rsplit('/', 1)[0]}/{target.database}"
@@ -93,55 +102,62 @@ class Rows:
         """One book. In a pool it is the tenant's by its column."""
         pooled = tenant.tier == Tier.POOL
         columns, more = (", tenant_id", f", '{tenant.tenant_id}'") if pooled else ("", "")
-        self.ask(self._of(tenant), f"INSERT INTO {{book}} (title, pages{columns}) VALUES ('{title}', {pages}{more})")
+        self.ask(
+            self.of_tenant(tenant), f"INSERT INTO {{book}} (title, pages{columns}) VALUES ('{title}', {pages}{more})"
+        )
 
     def of(self, tenant: TenantContext, columns: str = "title, pages") -> list[tuple[Any, ...]]:
         mine = f" WHERE tenant_id = '{tenant.tenant_id}'" if tenant.tier == Tier.POOL else ""
-        return self.ask(self._of(tenant), f"SELECT {columns} FROM {{book}}{mine} ORDER BY id")
+        return self.ask(self.of_tenant(tenant), f"SELECT {columns} FROM {{book}}{mine} ORDER BY id")
 
     @staticmethod
-    def _of(tenant: TenantContext) -> Target:
+    def of_tenant(tenant: TenantContext) -> Target:
         return Target(tenant.tier, tenant.cluster, tenant.database, tenant.schema)
 
 
 @pytest.fixture
-def shelved(shelf: Shelf, house: None, tenant: MakeTenant, stack: Stack) -> Iterator[Callable[[Tier], Books]]:
+def shelved(shelf: Shelf, house: None, tenant: MakeTenant, stack: Stack) -> Iterator[MakeBooks]:
     """Publishes the first release and makes two tenants of it."""
-    lane, pools = Lane(), []
+    with ExitStack() as undo:
+        lane = undo.enter_context(Lane())
+        made: list[Books] = []
 
-    def make(tier: Tier) -> Books:
-        shelf.write("0001_books", BOOK)
-        source = blueprint.publish(actor=BILLING)
-        pool = None
-        if tier == Tier.POOL:
-            apart = pool_apart(stack)
-            pools.append(apart)
-            pool = apart.__enter__()
-        made = [tenant(slug, tier) for slug in ("acme", "globex")]
-        return Books(shelf, source, tier, made, pool, lane)
+        def make(tier: Tier, times: int = 1) -> Books:
+            shelf.write("0001_books", BOOK)
+            (shelf.folder.parent / "models.py").touch()  # else Django makes no content types for it
+            books = Books(shelf, blueprint.publish(actor=BILLING), tier, [], [], lane)
+            made.append(books)
+            for number in range(times):
+                if tier == Tier.POOL:
+                    books.pools.append(undo.enter_context(pool_apart(stack)))
+                more = f"-{number}" if number else ""
+                books.tenants += [tenant(f"{slug}{more}", tier) for slug in ("acme", "globex")]
+            return books
 
-    yield make
-    lane.close()
-    for apart in pools:
-        apart.__exit__(None, None, None)
+        yield make
+        for target in made[0].targets() if made else ():  # another pool of this name may come
+            Rows(stack, made[0]).ask(target, f"DELETE FROM tenure.replay WHERE target = '{target.schema}'")
 
 
 @pytest.fixture(params=[Tier.SCHEMA, Tier.DATABASE, Tier.POOL], ids=str)
-def books(request: pytest.FixtureRequest, shelved: Callable[[Tier], Books]) -> Books:
+def books(request: pytest.FixtureRequest, shelved: MakeBooks) -> Books:
     """In each tier."""
     return shelved(request.param)
 
 
 @pytest.fixture
-def in_schemas(shelved: Callable[[Tier], Books]) -> Books:
+def in_schemas(shelved: MakeBooks) -> Books:
     return shelved(Tier.SCHEMA)
 
 
 @pytest.fixture
-def in_pool(shelved: Callable[[Tier], Books]) -> Books:
+def in_pool(shelved: MakeBooks) -> Books:
     return shelved(Tier.POOL)
 
 
 @pytest.fixture
-def rows(stack: Stack) -> Callable[[Books], Rows]:
+def rows(stack: Stack) -> "Look":
     return lambda books: Rows(stack, books)
+
+
+Look = Callable[[Books], Rows]

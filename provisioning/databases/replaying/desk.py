@@ -1,13 +1,4 @@
-"""Run the Python of a release's migrations in one target after the other, with Django itself.
-
-Run as a program: `python -m provisioning.databases.replaying.runner`. One JSON object a line comes in on stdin and is
-answered by one on stdout: `{"ok": …}`, `{"refused": …}` (a Refusal), or `{"missing": "app.name"}`. Orders:
-
-- `start`: settings and apps, and once for all targets which operations will be run. See recorder's Note [Migrations run
-  in a process of their own]: in here `default` is the target.
-- `connect`, `hang up`: a database. `send`, `enter`, `lines`, `roll back`: as `sessions.Session`.
-- `python`: an operation, in the transaction that `send` has begun. Nothing is committed but by a `send` that says so:
-  when whoever gives the orders is gone, so is the transaction.
+"""The desk that the runner's orders come to: Django, with the target as its `default` database. See runner.py.
 
 # Note [What a process must forget]
 Third-party code remembers rows by their ids for as long as its process lives, and here the process outlives the tenant.
@@ -16,18 +7,13 @@ So between two targets, and between two tenants of a pool, content types, sites 
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 from uuid import UUID
 
-import django
 import psycopg
 from django.apps import apps
-from django.conf import settings
 from django.core.cache import caches
 from django.db import Error, connection, transaction
 
@@ -35,7 +21,7 @@ from provisioning.databases.ddl import GUARD
 from provisioning.databases.fingerprint import shape
 from provisioning.databases.replaying import sending
 from provisioning.databases.replaying.errors import Refusal, Refused
-from provisioning.databases.replaying.history import NotInstalled, Prepared, prepare
+from provisioning.databases.replaying.history import Prepared, prepare
 from provisioning.databases.servers import OPTIONS, SESSION
 from tenants.isolation.db.pooled.conflict import pooled_query
 
@@ -51,7 +37,6 @@ class Desk:
         self._pooled = False
 
     def start(self, job: dict[str, Any]) -> None:
-        _configure(job)
         wanted: dict[tuple[str, str], set[int]] = {}
         for app, name, position in job["operations"]:
             wanted.setdefault((app, name), set()).add(position)
@@ -77,9 +62,7 @@ class Desk:
         purpose, tenant, incarnation, expires, version, mac = ticket
         try:
             with self._raw.cursor() as cursor:
-                cursor.execute(
-                    _ENTER, (purpose, UUID(tenant), UUID(incarnation), expires, version, bytes.fromhex(mac))
-                )
+                cursor.execute(_ENTER, (purpose, UUID(tenant), UUID(incarnation), expires, version, bytes.fromhex(mac)))
         except psycopg.Error as error:
             raise Refused(Refusal.of(error)) from error
         _forget(self._prepared.values())
@@ -91,7 +74,7 @@ class Desk:
         try:
             with _in_the_open_transaction(), connection.schema_editor(atomic=False) as editor:
                 self._prepared[app, name, position].run(editor)
-        except BaseException as error:  # noqa: BLE001  a migration may raise anything; the process lives on
+        except BaseException as error:
             raise Refused(Refusal.of(error, statement=self._last_statement)) from error
 
     def lines(self, schema: str) -> list[str]:
@@ -137,16 +120,6 @@ def _in_the_open_transaction() -> Iterator[None]:
         connection.run_on_commit.clear()
 
 
-def _configure(job: dict[str, Any]) -> None:
-    """The installation's own settings, with the target as the only database and a cache that nobody shares."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = job["settings_module"]
-    settings.DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "nowhere"}}
-    settings.DATABASE_ROUTERS = []
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    settings.INSTALLED_APPS = job["installed_apps"]
-    django.setup()
-
-
 def _forget(prepared: Iterable[Prepared]) -> None:
     """See Note [What a process must forget]."""
     registries = [apps, *(state.apps for each in prepared for state in (each.before, each.after))]
@@ -159,25 +132,3 @@ def _forget(prepared: Iterable[Prepared]) -> None:
             if hasattr(manager, "clear_cache"):
                 manager.clear_cache()
     caches["default"].clear()
-
-
-def main(orders: TextIO, answers: TextIO) -> None:
-    """Until the orders end."""
-    desk = Desk()
-    for line in orders:
-        order = json.loads(line)
-        act = getattr(desk, order.pop("do").replace(" ", "_"))
-        try:
-            answer: dict[str, Any] = {"ok": act(**order)}
-        except Refused as refused:
-            answer = {"refused": refused.refusal.as_json()}
-        except NotInstalled as missing:
-            answer = {"missing": str(missing)}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # migrations may print; our lines must stay ours
-    main(sys.stdin, channel)
