@@ -1,11 +1,13 @@
 """The words of our DDL: fixed names, and statements composed by `psycopg.sql`, so that no name is pasted into text."""
 
+from pathlib import Path
+
 from psycopg import sql
 
 OWNER = "tenure_owner"  # NOLOGIN; owns every object of every tenant
 VERIFIER = "tenure_verifier"  # NOLOGIN, BYPASSRLS, read-only; for counts and audits, reached by SET ROLE
 GUARD = "tenure_guard"  # NOLOGIN; owns the schema of this name, which decides whose rows a pooled session sees
-HOUSE = "tenure"  # the schema of our own tables in each database: fence rows, and markers of replays
+HOUSE = "tenure"  # the schema of our own things in each database: fence rows, markers of replays, the stamp
 DEDICATED_SCHEMA = (
     "tenure_tenant"  # the tenant's schema in a database of its own; see Note [One schema name in dedicated databases]
 )
@@ -20,6 +22,7 @@ REPLAY = """
     CREATE TABLE IF NOT EXISTS {house}.replay (
         target text PRIMARY KEY, path uuid NOT NULL, done integer NOT NULL, cursor jsonb);
 """
+STAMP = sql.SQL(Path(__file__).with_name("stamp.sql").read_text())  # a function in HOUSE; see stamp.py
 
 TENANT_TABLE_RIGHTS = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
 TENANT_SEQUENCE_RIGHTS = sql.SQL("USAGE, SELECT")
@@ -31,12 +34,12 @@ ONE_GRANT_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('tenure: gr
 
 
 def prepare_database() -> sql.Composed:
-    """What each database that holds tenants needs, once: nothing for PUBLIC, the fence table, the verifier's eyes.
+    """What each database that holds tenants needs, once: nothing for PUBLIC, fence and stamp, the verifier's eyes.
 
     Default privileges make every schema and table that the owner will ever create readable to the verifier, so that a
     copy needs no grants of its own. Safe to run again.
     """
-    return sql.SQL(
+    rights = sql.SQL(
         """
         REVOKE ALL ON SCHEMA public FROM PUBLIC;
         CREATE SCHEMA IF NOT EXISTS {house};
@@ -51,6 +54,7 @@ def prepare_database() -> sql.Composed:
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
         """
     ).format(house=sql.Identifier(HOUSE), owner=sql.Identifier(OWNER), verifier=sql.Identifier(VERIFIER))
+    return rights + STAMP
 
 
 def grant_schema(schema: str, role: str) -> sql.Composed:

@@ -1,0 +1,56 @@
+"""The stamp of a schema: a hash of its raw catalog rows, ten times quicker than the fingerprint.
+
+# Note [Equal stamps are equal shapes]
+`fingerprint` writes each thing back as SQL, which is most of its cost. A stamp hashes what that SQL is written from:
+column numbers, flags, lists of ids of built-in types. So two schemas of one stamp have one fingerprint, whichever they
+are copies of; two of one fingerprint need not have one stamp (columns in another order, numbers left free by a dropped
+column), and then the fingerprint decides and the stamp is learned (`provisioning.models.stamps`).
+
+- Ids of a schema's own things never get in: a table or sequence is its place in the list of names, which is hashed too.
+- Ids below 12000 are given when PostgreSQL is built, and are the same on all servers of one major version, which is
+  hashed; above that, names are. Whatever names other things (expressions, views, anything but a plain B-tree index or
+  a key inside the schema) is written back as SQL after all, with every name qualified; there are few of those.
+- Every row is written as a composite value, and every list as an array, so no two rows have one text.
+- As in a fingerprint, the schema's name is replaced wherever it stands.
+
+Measured on Wagtail (51 tables, 219 indexes, 177 constraints) beside a busy neighbour: 3 ms, the fingerprint 29 ms.
+
+# Note [A function, not a query]
+Planning those queries takes longer than running them, and a statement that is sent is planned each time. A function's
+plans are kept by the session: its first call takes 10 ms. An expression can stand in any statement, so that a script
+checks its own work before it commits. It lies in our own schema, where no tenant's role may enter, and runs
+with the rights of whoever calls it.
+"""
+
+from psycopg import sql
+
+from provisioning.databases import ddl
+from provisioning.databases.replay import checked
+from provisioning.databases.servers import Connection, run
+
+_BODY = "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure(%s)"
+
+
+def stamp(connection: Connection, schema: str) -> str:
+    """64 hex digits; empty when there is no such schema. Raises ValueError for a name that no schema of ours has."""
+    ((found,),) = run(connection, sql.SQL("SELECT {}").format(stamp_expression(sql.Literal(checked(schema)))))
+    return str(found or "")
+
+
+def stamp_expression(schema: sql.Composable) -> sql.Composed:
+    """The same as an SQL expression: text, or NULL without such a schema. `schema` is an expression for its name.
+
+    For whoever owns our own schema, so after RESET ROLE where a script has become the owner of tenants' objects.
+    """
+    return sql.SQL("{}(pg_catalog.to_regnamespace({}))").format(_function(), schema)
+
+
+def prepare(connection: Connection) -> None:
+    """Make the function as this version knows it, in a database that may be older. One query when it is there."""
+    found = run(connection, _BODY, f"{ddl.HOUSE}.stamp(regnamespace)")
+    if not found or found[0][0] not in ddl.STAMP.as_string():
+        run(connection, ddl.STAMP)
+
+
+def _function() -> sql.Identifier:
+    return sql.Identifier(ddl.HOUSE, "stamp")

@@ -1,0 +1,127 @@
+-- The stamp of a schema; see stamp.py for why it is right and quick. Installed, safely again and again, in each database.
+CREATE OR REPLACE FUNCTION tenure.stamp(space regnamespace) RETURNS text
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog
+-- One plan for all schemas, by index whatever the statistics say: a schema is some thousand rows of huge catalogs.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    built_in CONSTANT oid := 12000;  -- below it ids are the same on every server of one version
+    holders oid[]; sequences oid[]; names name[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
+    line text; whole text := concat('1 ', current_setting('server_version_num')::int / 10000);
+BEGIN
+    -- What is in a schema depends on it; the index of pg_class begins with the name, and would be read whole.
+    SELECT array_agg(c.oid ORDER BY c.relname) FILTER (WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')),
+           string_agg(ROW(c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
+               CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid, true) END,
+               CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END,
+               pg_get_expr(c.relpartbound, c.oid, true))::text, E'\n' ORDER BY c.relname)
+               FILTER (WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')),
+           array_agg(c.oid ORDER BY c.relname) FILTER (WHERE c.relkind = 'S'),
+           array_agg(c.relname ORDER BY c.relname) FILTER (WHERE c.relkind = 'S'),
+           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_type'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_proc'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_statistic_ext'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_collation'::regclass)
+    INTO holders, line, sequences, names, types, functions, statistics, collations
+    FROM pg_depend d LEFT JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = space;
+    whole := concat(whole, E'\nrelations ', line);
+
+    IF types IS NOT NULL THEN
+        SELECT holders || array_agg(typrelid ORDER BY typname), string_agg(quote_ident(typname), ' ' ORDER BY typname)
+        INTO holders, line FROM pg_type WHERE oid = ANY (types) AND typtype = 'c';
+        whole := concat(whole, E'\ncomposites ', line);
+        SELECT string_agg(ROW(y.typname, y.typtype, y.typnotnull, y.typdefault, format_type(y.typbasetype, y.typtypmod),
+            y.typcollation::regcollation,
+            (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = y.oid),
+            (SELECT array_agg(ROW(conname, pg_get_constraintdef(oid, true)) ORDER BY conname)
+             FROM pg_constraint WHERE contypid = y.oid))::text, E'\n' ORDER BY y.typname)
+        INTO line FROM pg_type y WHERE y.oid = ANY (types) AND y.typtype IN ('e', 'd', 'r');
+        whole := concat(whole, E'\ntypes ', line);
+    END IF;
+
+    SELECT string_agg(ROW(place, a.attnum, a.attname,
+        CASE WHEN a.atttypid < built_in THEN a.atttypid::text ELSE
+            (SELECT ROW(format_type(oid, NULL), typcollation::regcollation)::text FROM pg_type WHERE oid = a.atttypid) END,
+        a.atttypmod,
+        CASE WHEN a.attcollation < built_in THEN a.attcollation::text ELSE a.attcollation::regcollation::text END,
+        a.attnotnull, a.attidentity, a.attgenerated,
+        CASE WHEN a.atthasdef THEN (SELECT pg_get_expr(adbin, adrelid, true) FROM pg_attrdef
+            WHERE adrelid = a.attrelid AND adnum = a.attnum) END)::text, E'\n' ORDER BY place, a.attnum)
+    INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
+    JOIN pg_attribute a ON a.attrelid = holder AND a.attnum > 0 AND NOT a.attisdropped;
+    whole := concat(whole, E'\ncolumns ', line);
+
+    SELECT string_agg(ROW(place, k.conname, k.contype,
+        CASE WHEN k.contype IN ('p', 'u') OR (k.contype = 'f' AND k.confrelid = ANY (holders)) THEN
+            ROW(k.conkey, array_position(holders, k.confrelid), k.confkey, k.confmatchtype, k.confupdtype,
+                k.confdeltype, k.confdelsetcols, k.condeferrable, k.condeferred, k.convalidated, k.conperiod)::text
+            ELSE pg_get_constraintdef(k.oid, true) END, k.conenforced)::text, E'\n' ORDER BY place, k.conname)
+    INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
+    JOIN pg_constraint k ON k.conrelid = holder AND k.contype <> 'n';
+    whole := concat(whole, E'\nconstraints ', line);
+
+    SELECT string_agg(ROW(place, x.relname,
+        CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL AND x.relam = 403 AND x.relkind = 'i' AND x.reloptions IS NULL
+            AND built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[]) THEN
+            ROW(i.indkey, i.indclass, i.indcollation, i.indoption, i.indnkeyatts, i.indisunique,
+                i.indnullsnotdistinct)::text
+            ELSE pg_get_indexdef(i.indexrelid, 0, true) END,
+        i.indisvalid, i.indisclustered, i.indisreplident)::text, E'\n' ORDER BY x.relname)
+    INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
+    JOIN pg_index i ON i.indrelid = holder JOIN pg_class x ON x.oid = i.indexrelid;
+    whole := concat(whole, E'\nindexes ', line);
+
+    SELECT string_agg(ROW(names[place], s.seqtypid, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,
+        s.seqcycle, CASE WHEN d.refobjid IS NOT NULL THEN
+            coalesce(array_position(holders, d.refobjid)::text, d.refobjid::regclass::text) END, d.refobjsubid
+        )::text, E'\n' ORDER BY place, d.refobjid)
+    INTO line FROM unnest(sequences) WITH ORDINALITY AS of (sequence, place)
+    JOIN pg_sequence s ON s.seqrelid = sequence
+    LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = sequence AND d.objsubid = 0
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i');
+    whole := concat(whole, E'\nsequences ', line);
+
+    SELECT string_agg(ROW(array_position(holders, inhrelid), inhparent::regclass)::text, E'\n'
+        ORDER BY array_position(holders, inhrelid), inhseqno)
+    INTO line FROM pg_inherits WHERE inhrelid = ANY (holders);
+    whole := concat(whole, E'\nparents ', line);
+
+    SELECT string_agg(ROW(array_position(holders, tgrelid), tgname, tgenabled, pg_get_triggerdef(oid, true))::text,
+        E'\n' ORDER BY array_position(holders, tgrelid), tgname)
+    INTO line FROM pg_trigger WHERE tgrelid = ANY (holders) AND NOT tgisinternal;
+    whole := concat(whole, E'\ntriggers ', line);
+
+    SELECT string_agg(ROW(array_position(holders, ev_class), rulename, pg_get_ruledef(oid, true))::text,
+        E'\n' ORDER BY array_position(holders, ev_class), rulename)
+    INTO line FROM pg_rewrite WHERE ev_class = ANY (holders) AND rulename <> '_RETURN';
+    whole := concat(whole, E'\nrules ', line);
+
+    SELECT string_agg(ROW(array_position(holders, polrelid), polname, polcmd, polpermissive,
+        pg_get_expr(polqual, polrelid, true), pg_get_expr(polwithcheck, polrelid, true))::text,
+        E'\n' ORDER BY array_position(holders, polrelid), polname)
+    INTO line FROM pg_policy WHERE polrelid = ANY (holders);
+    whole := concat(whole, E'\npolicies ', line);
+
+    IF statistics IS NOT NULL THEN
+        SELECT string_agg(ROW(stxname, pg_get_statisticsobjdef(oid))::text, E'\n' ORDER BY stxname)
+        INTO line FROM pg_statistic_ext WHERE oid = ANY (statistics);
+        whole := concat(whole, E'\nstatistics ', line);
+    END IF;
+    IF functions IS NOT NULL THEN
+        SELECT string_agg(ROW(f.proname, pg_get_function_identity_arguments(f.oid), f.prokind, l.lanname,
+            pg_get_function_arguments(f.oid), pg_get_function_result(f.oid), f.provolatile, f.proparallel,
+            f.proisstrict, f.prosecdef, f.proleakproof, f.proconfig, f.prosrc, pg_get_function_sqlbody(f.oid))::text,
+            E'\n' ORDER BY f.proname, pg_get_function_identity_arguments(f.oid) COLLATE "C")
+        INTO line FROM pg_proc f JOIN pg_language l ON l.oid = f.prolang WHERE f.oid = ANY (functions);
+        whole := concat(whole, E'\nfunctions ', line);
+    END IF;
+    IF collations IS NOT NULL THEN
+        SELECT string_agg(ROW(collname, collprovider, collisdeterministic, collcollate, collctype, colllocale)::text,
+            E'\n' ORDER BY collname)
+        INTO line FROM pg_collation WHERE oid = ANY (collations);
+        whole := concat(whole, E'\ncollations ', line);
+    END IF;
+    RETURN encode(sha256(convert_to(replace(whole, space::text, '~'), 'UTF8')), 'hex');
+END $$;
+REVOKE ALL ON FUNCTION tenure.stamp FROM PUBLIC;
