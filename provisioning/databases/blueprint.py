@@ -1,4 +1,12 @@
-"""Publish a release: migrate the tenant application once, and keep everything that copies of it need."""
+"""Publish a release: migrate the tenant application once, and keep everything that copies of it need.
+
+# Note [Ids stay from release to release]
+Made from nothing, a release gives its content types and permissions the ids that come next, so a new model that sorts
+first moves all others on. Tenants that were migrated have theirs, though, and what a process remembers of one tenant's
+it uses for the other. So a copy of the former release is migrated as well, and where it ends in the same shape, its
+rows are those that new tenants begin with. It is also the path on which the fleet follows. A migration that has been
+published is history: what is changed in its data afterwards reaches nobody; write another one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +16,7 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import import_module
@@ -21,17 +29,18 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from provisioning.databases import ddl
-from provisioning.databases.dump import Dump, dump
+from provisioning.databases.dump import Dump, dump, with_rows_of
 from provisioning.databases.fitness import prepare_cluster
-from provisioning.databases.layout import create_like_shared, lay_out, retire, sole
+from provisioning.databases.layout import lay_out, retire, sole
+from provisioning.databases.paths.keeping import keep
+from provisioning.databases.paths.walking import Walk, walk
 from provisioning.databases.pooling.proof import COMPILER, Pooled, prove
 from provisioning.databases.recording import Progress, record
 from provisioning.databases.refusals import refuse_unsafe
-from provisioning.databases.servers import Connection, connect, run, server_errors, url_of
+from provisioning.databases.scratch import make_schema, scratch, set_aside, workshop
+from provisioning.databases.servers import Connection, connect, run, server_errors
 from provisioning.errors import Permanent, Transient
 from provisioning.models import RecordedMigration, Release
 from tenants.actions import Actor, AuditAction, ObjectType
@@ -54,6 +63,14 @@ class _Blueprint:
     made: Dump
     pooled: Pooled
     recorded: list[dict[str, Any]]
+    former: Release | None = None
+    walked: Walk | None = None  # from the former release
+
+    def is_that_of(self, release: Release) -> bool:
+        """Whether it would bring nothing new."""
+        made = Dump(release.script, release.seed, release.finish, release.fingerprint, release.shape)
+        recorded = list(release.migrations.order_by("position").values(*RECORDED))
+        return _Blueprint(release, made, Pooled(), recorded).essence == self.essence
 
     @property
     def essence(self) -> tuple[object, ...]:
@@ -61,13 +78,6 @@ class _Blueprint:
         rows = [table for table in self.made.seed if table["table"] != "django_migrations"]
         text = json.dumps([self.recorded, rows], sort_keys=True)
         return self.release.apps, self.made.fingerprint, text.replace(self.release.placeholder, "")
-
-
-class NoOpenCluster(Permanent):
-    """There is no open cluster to migrate the blueprint on."""
-
-    code = "NO_OPEN_CLUSTER"
-    cure = "Register one with `manage.py register_cluster`, or open one in the admin."
 
 
 class AlreadyPublishing(Transient):
@@ -91,9 +101,7 @@ def publish(name: str | None = None, *, actor: Actor, progress: Progress | None 
     release stays current; the failed row keeps the error. Takes as long as migrating does. Raises NoOpenCluster,
     AlreadyPublishing, NameTaken, MigrationFailed, BlueprintRefused, NoPgDump, or a server's error.
     """
-    cluster = Cluster.objects.filter(state=Cluster.State.OPEN).order_by("created_at", "name").first()
-    if cluster is None:
-        raise NoOpenCluster
+    cluster = workshop()
     prepare_cluster(cluster)
     with (
         server_errors(cluster.name),
@@ -138,14 +146,31 @@ def _files_of(module_name: str | None) -> list[Path]:
 
 def _made(release: Release, connection: Connection, cluster: Cluster, progress: Progress) -> _Blueprint:
     """Migrate in a scratch database, read it back, and look whether it may be copied."""
-    with _failure_kept(release), _scratch(connection, cluster, release) as (inside, url):
+    with _failure_kept(release), scratch(connection, cluster, _scratch_name(release)) as (inside, url):
+        make_schema(inside, release.placeholder)
         recorded = record(url, schema=release.placeholder, tenant_apps=release.apps, progress=progress)
         progress(len(recorded), len(recorded), "reading the schema back")
         made = dump(inside, url, release.placeholder)
         refuse_unsafe(inside, release.placeholder, made)
         progress(len(recorded), len(recorded), "compiling for pools")
         pooled = prove(inside, release.placeholder, f"{made.script}\n{made.finish}", recorded)
-    return _Blueprint(release, made, pooled, recorded)
+        blueprint = _Blueprint(release, made, pooled, recorded)
+        former = Release.objects.filter(current=True).first()
+        if former is None or blueprint.is_that_of(former):
+            return blueprint
+        return _after(former, blueprint, inside, url, progress)
+
+
+def _after(former: Release, blueprint: _Blueprint, inside: Connection, url: str, progress: Progress) -> _Blueprint:
+    """The same, with the rows that a copy of the former release has at the end of its way, if it arrives."""
+    release = blueprint.release
+    set_aside(inside, release.placeholder)
+    for name, value in {**asdict(blueprint.made), **asdict(blueprint.pooled)}.items():
+        setattr(release, name, value)
+    wanted = [(migration["app"], migration["name"]) for migration in blueprint.recorded]
+    walked = walk(inside, url, former, release, wanted, progress)
+    made = with_rows_of(blueprint.made, inside, release.placeholder) if walked.arrived else blueprint.made
+    return replace(blueprint, made=made, former=former, walked=walked)
 
 
 def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release:
@@ -158,6 +183,8 @@ def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release
                 RecordedMigration(release=release, position=position, **migration)
                 for position, migration in enumerate(blueprint.recorded)
             )
+            if blueprint.former is not None and blueprint.walked is not None:
+                keep(blueprint.former, release, blueprint.walked, blueprint.walked.added)
         release.refresh_from_db()
         lay_out(release, cluster)
         with transaction.atomic():
@@ -204,30 +231,6 @@ def _failure_kept(release: Release) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _scratch(connection: Connection, cluster: Cluster, release: Release) -> Iterator[tuple[Connection, str]]:
-    """A database of its own with one empty schema, gone afterwards. A connection to it, and its URL.
-
-    A database rather than a schema beside the tenants': a migration that names other schemas, installs an extension or
-    writes to `public` then meets nobody, and is found out before anything of it is copied.
-    """
-    name = _scratch_name(release)
-    create_like_shared(connection, name, owner=ddl.OWNER)
-    try:
-        with connect(cluster, database=name) as inside:
-            run(inside, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
-            run(
-                inside,
-                sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(
-                    sql.Identifier(release.placeholder), sql.Identifier(ddl.OWNER)
-                ),
-            )
-            yield inside, make_conninfo(url_of(cluster), dbname=name)
-    finally:
-        if not connection.closed:
-            run(connection, ddl.drop_database(name))
-
-
 def _scratch_name(release: Release) -> str:
     return f"blueprint_{release.id.hex}"
 
@@ -237,13 +240,7 @@ def _same_as_current(blueprint: _Blueprint) -> Release | None:
     current = Release.objects.filter(current=True).first()
     if current is None:
         return None
-    former = _Blueprint(
-        release=current,
-        made=Dump(current.script, current.seed, current.finish, current.fingerprint, current.shape),
-        pooled=Pooled(),
-        recorded=list(current.migrations.order_by("position").values(*RECORDED)),
-    )
-    if former.essence != blueprint.essence:
+    if not blueprint.is_that_of(current):
         return None
     pooled = blueprint.pooled.named(blueprint.release.placeholder, current.placeholder)
     Release.objects.filter(pk=current.pk).update(inputs=blueprint.release.inputs, **asdict(pooled))

@@ -4,7 +4,8 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from provisioning.databases.ddl import OWNER
 from provisioning.databases.fingerprint import hash_of, shape
 from provisioning.databases.servers import Connection, run
 from provisioning.errors import Permanent
+
+POSITION = "SELECT pg_catalog.setval("  # how a release's `finish` begins: where each sequence stands
 
 _FIRST, _LAST = "--\n-- Name: ", "--\n-- PostgreSQL database dump complete"
 _HEADING = re.compile(r"^--\n-- Name: [^\n]*; Type: [^\n]*; Schema: [^\n]*; Owner: -\n--\n\n", re.MULTILINE)
@@ -55,6 +58,14 @@ def dump(connection: Connection, url: str, schema: str) -> Dump:
         finish=_positions(connection, schema) + _script(url, schema, "post-data"),
         fingerprint=hash_of(lines),
         shape=lines,
+    )
+
+
+def with_rows_of(made: Dump, connection: Connection, schema: str) -> Dump:
+    """The same with the rows, and the positions of sequences, of another schema of the same shape."""
+    scripts = dropwhile(lambda line: line.startswith(POSITION), made.finish.splitlines(keepends=True))
+    return replace(
+        made, seed=rows_of_tables(connection, schema), finish=_positions(connection, schema) + "".join(scripts)
     )
 
 
@@ -144,7 +155,7 @@ def _positions(connection: Connection, schema: str) -> str:
         " WHERE schemaname = %s AND last_value IS NOT NULL ORDER BY 1",
         schema,
     )
-    statement = sql.SQL("SELECT pg_catalog.setval({}, {});\n")
+    statement = sql.SQL(f"{POSITION}{{}}, {{}});\n")
     return "".join(
         statement.format(sql.Literal(name), sql.Literal(value)).as_string(connection) for name, value in found
     )

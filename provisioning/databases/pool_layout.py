@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from psycopg import sql
 
 from provisioning.databases import ddl, guard, pooling
+from provisioning.databases.dump import POSITION
 from provisioning.databases.fingerprint import difference, fingerprint, shape
 from provisioning.databases.pools import new_password, password_of
 from provisioning.databases.releases import release_named
@@ -27,8 +28,6 @@ from tenants.findings import Severity
 from tenants.models import Pool
 from tenants.placement import pool_group, pool_role
 from tenants.states import Tier
-
-POSITION = "SELECT pg_catalog.setval("  # how a release's `finish` says where a sequence stands
 
 _OURS = """
     SELECT pg_get_userbyid(nspowner)::text, CASE WHEN to_regrole(%s) IS NULL THEN false

@@ -35,6 +35,23 @@ def record(url: str, *, schema: str, tenant_apps: list[str], progress: Progress)
     Returns a dict per migration, in order: app, name, atomic, replaces, operations (see RecordedMigration).
     Raises MigrationFailed, which names the migration.
     """
+    events = told("recorder", url, schema=schema, tenant_apps=tenant_apps, progress=progress)
+    return [event for kind, event in events if kind == "migrated"]
+
+
+def told(
+    program: str,
+    url: str,
+    *,
+    schema: str,
+    tenant_apps: list[str],
+    progress: Progress,
+    **more: Any,
+) -> list[tuple[str, dict[str, Any]]]:
+    """What one of our programs that run Django in the database of `url` told, in order: each event and its kind.
+
+    `more` goes into its Job. Raises MigrationFailed, which names the place.
+    """
     job = Job(
         settings_module=os.environ["DJANGO_SETTINGS_MODULE"],
         installed_apps=[*settings.INSTALLED_APPS, *(app for app in tenant_apps if app not in settings.INSTALLED_APPS)],
@@ -42,31 +59,32 @@ def record(url: str, *, schema: str, tenant_apps: list[str], progress: Progress)
         database=database_of(url),
         schema=schema,
         role=OWNER,
+        **more,
     )
-    migrations: list[dict[str, Any]] = []
+    events: list[tuple[str, dict[str, Any]]] = []
     at = "starting Django"
     with tempfile.TemporaryFile("w+") as complaints:
-        with _started(complaints) as process:
+        with _started(program, complaints) as process:
             assert process.stdin is not None  # noqa: S101  for the type checker: both are pipes
             assert process.stdout is not None  # noqa: S101
             process.stdin.write(json.dumps(asdict(job)))  # not an argument: it holds the password
             process.stdin.close()
             for line in process.stdout:
                 event = json.loads(line)
-                if event.pop("event") == "migrated":
-                    migrations.append(event)
-                elif "migration" in event:
+                if (kind := event.pop("event")) == "begins":
                     at = event["migration"]
                     progress(event["done"], event["total"], at)
+                else:
+                    events.append((kind, event))
         if process.returncode != 0:
             complaints.seek(0)
             raise MigrationFailed(f"{at}: {last_line(complaints.read())}", migration=at)
-    return migrations
+    return events
 
 
-def _started(complaints: Any) -> subprocess.Popen[str]:
+def _started(program: str, complaints: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        (sys.executable, "-m", "provisioning.databases.recorder"),
+        (sys.executable, "-m", f"provisioning.databases.{program}"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=complaints,

@@ -16,12 +16,14 @@ class Kind(StrEnum):
 
 
 # A DO block, or a function called by SELECT, may do either; data is the careful reading of both. WITH introduces rows.
-_DATA = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "SELECT", "WITH", "VALUES", "CALL", "DO"})
+DATA_WORDS = frozenset(
+    {"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "SELECT", "WITH", "VALUES", "CALL", "DO"}
+)
 
 
 def kind_of(statements: Iterable[str]) -> Kind:
     """The kind of all statements together; each text may hold several. Nothing at all counts as schema."""
-    kinds = {Kind.DATA if word in _DATA else Kind.SCHEMA for text in statements for word in first_words(text)}
+    kinds = {Kind.DATA if word in DATA_WORDS else Kind.SCHEMA for text in statements for word in first_words(text)}
     if kinds == {Kind.SCHEMA, Kind.DATA}:
         return Kind.MIXED
     return kinds.pop() if kinds else Kind.SCHEMA

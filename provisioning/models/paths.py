@@ -15,7 +15,8 @@ from provisioning.models.releases import Release
 class ReleasePath(models.Model):
     """What Django sent to PostgreSQL when it took a copy of `source` to `target`, migration by migration, in order.
 
-    A migration is `{app, name, atomic, unapply, replaces, acts}`; `unapply` says that it was walked backwards. An act is
+    A migration is `{app, name, atomic, unapply, replaces, acts}`; `unapply` says that it was walked backwards. Its rows
+    in django_migrations are its own and those of what it replaces. An act is
     `{kind, text, position, operation, description}`. Its kind says who runs it:
 
     - `ddl`: the text, as it stands, in the target's schema. In `pool_migrations` the text is compiled for pools, and

@@ -40,6 +40,7 @@ CONTROL: dict[str, str] = {
     "provisioning_release": WITH_DELETE,  # a failed publication takes its rows with it
     "provisioning_clusterrelease": WITH_DELETE,
     "provisioning_recordedmigration": WITH_DELETE,
+    "provisioning_releasepath": WITH_DELETE,
     "tenants_domain": WITH_DELETE,  # undone when an onboarding fails: another tenant may take the name
 }
 """Tables that get more or less than USUAL. Rows of tenants, placements, resources and runs are never deleted."""

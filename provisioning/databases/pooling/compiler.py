@@ -64,7 +64,7 @@ def compiled(
 
 def separated(text: str) -> list[tuple[Kind, str]]:
     """The statements of a text as they were written, each with its kind: schema is compiled, data runs per tenant."""
-    return [(Kind.DATA if _is_data(each) else Kind.SCHEMA, each.text) for each in statements(text)]
+    return [(Kind.DATA if is_data(each) else Kind.SCHEMA, each.text) for each in statements(text)]
 
 
 def compiled_script(release: Release) -> str:
@@ -86,13 +86,13 @@ def compiled_dump(script: str, placeholder: str) -> str:
     )
 
 
-def _is_data(statement: Statement) -> bool:
-    """SELECT … INTO makes a table."""
+def is_data(statement: Statement) -> bool:
+    """Whether it reads or writes rows. SELECT … INTO makes a table."""
     return statement.kind in DATA and not (statement.kind == "select_stmt" and statement.node.HasField("into_clause"))
 
 
 def _pooled(statement: Statement, names: Names) -> Iterator[str]:
-    if _is_data(statement):
+    if is_data(statement):
         return
     pooler = POOLERS.get(statement.kind)
     if pooler is None:

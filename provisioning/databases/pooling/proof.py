@@ -7,47 +7,34 @@ script in another, and the two schemas must have one shape. Sequences stand wher
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
-from provisioning.databases import ddl
 from provisioning.databases.fingerprint import difference, hash_of, shape
 from provisioning.databases.pooling.boundary import SHARED_TABLES
-from provisioning.databases.pooling.catalog import BARRED, faults, names_in, views_in
+from provisioning.databases.pooling.catalog import names_in, views_in
 from provisioning.databases.pooling.compiler import compiled, compiled_dump
 from provisioning.databases.pooling.errors import CannotPool
+from provisioning.databases.pooling.trial import (
+    REPORT,
+    SAID,
+    Refusal,
+    as_owner,
+    execute,
+    inside,
+    put_up_guard,
+    refuse_faults,
+    row,
+)
 from provisioning.databases.servers import Connection, run
 from provisioning.databases.statements import first_words
-
-Refusal = dict[str, str]
 
 COMPILER = 1  # its version: when it rises, publishing compiles anew what is published already
 # How a statement about rows begins. DO and TRUNCATE are not among them: the compiler has something to say of both.
 _ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SELECT", "WITH", "VALUES", "CALL"})
-# The check is planned once, not once a migration; what is run otherwise may be several statements, which cannot be.
-_WHEN_ASKED = 1_000_000_000  # times a text is sent before psycopg prepares it unasked
-SAID = 5  # lines of a difference that a refusal quotes
-# A refused statement of the application's, as opposed to a server that does not answer.
-_REFUSED_BY_SERVER = (
-    psycopg.ProgrammingError,
-    psycopg.IntegrityError,
-    psycopg.DataError,
-    psycopg.NotSupportedError,
-)
-_REPORT = "Place its tenants in the schema or database tier, and report this: the compiler should have known."
-# The policies of this database need something to name. It lets nobody in: there are no rows to ask for.
-_GUARD_STUB = f"""
-    CREATE SCHEMA IF NOT EXISTS {ddl.GUARD};
-    CREATE OR REPLACE FUNCTION {ddl.GUARD}.tenant() RETURNS uuid
-        LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN NULL::uuid;
-    ALTER DEFAULT PRIVILEGES FOR ROLE {ddl.OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-    GRANT USAGE ON SCHEMA {ddl.GUARD} TO {ddl.OWNER};
-    GRANT EXECUTE ON FUNCTION {ddl.GUARD}.tenant TO {ddl.OWNER};
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +71,24 @@ def prove(connection: Connection, placeholder: str, script: str, recorded: list[
         pooled_script = compiled_dump(script, placeholder)
     except CannotPool as refusal:
         # What is wrong with the shape was wrong in a migration, in the words of its author; else the dump's must do.
-        refusals = refusals or [_row(refusal)]
+        refusals = refusals or [row(refusal)]
     if refusals:
         return Pooled(pool_refusals=refusals)
-    run(connection, _GUARD_STUB)
+    put_up_guard(connection)
     migrated, copied = f"{placeholder}_m", f"{placeholder}_c"
     try:
-        with _as_owner(connection):
+        with as_owner(connection):
             _migrate(connection, migrated, placeholder, steps)
             with connection.transaction():
-                _execute(connection, pooled_script.replace(placeholder, copied), "the final shape")
-        _refuse_faults(connection, copied, "the final shape")
+                execute(connection, pooled_script.replace(placeholder, copied), "the final shape")
+        refuse_faults(connection, copied, "the final shape")
     except CannotPool as refusal:
-        return Pooled(pool_refusals=[_row(refusal)])
+        return Pooled(pool_refusals=[row(refusal)])
     lines = shape(connection, copied)
-    if differing := difference(_own(lines), _own(shape(connection, migrated))):
+    if differing := difference(own(lines), own(shape(connection, migrated))):
         reason = "The compiled migrations and the compiled copy end in different shapes: "
         said = f"{reason}{'; '.join(differing[:SAID])}."
-        return Pooled(pool_refusals=[{"statement": "", "reason": said, "instead": _REPORT}])
+        return Pooled(pool_refusals=[{"statement": "", "reason": said, "instead": REPORT}])
     return Pooled(pooled_script, hash_of(lines), lines)
 
 
@@ -115,7 +102,7 @@ def _compile_all(recorded: list[dict[str, Any]]) -> tuple[list[_Step], list[Refu
             try:
                 step.texts.append((text, _compiled_alone(text)))
             except CannotPool as refusal:
-                refusals.setdefault(refusal.statement, _row(refusal))
+                refusals.setdefault(refusal.statement, row(refusal))
         steps.append(step)
     return steps, list(refusals.values())
 
@@ -140,15 +127,13 @@ def _compiled_alone(text: str) -> str | None:
 
 
 def _migrate(connection: Connection, schema: str, placeholder: str, steps: list[_Step]) -> None:
-    run(connection, sql.SQL("CREATE SCHEMA {0}; SET search_path = {0}").format(sql.Identifier(schema)))
-    usual, connection.prepare_threshold = connection.prepare_threshold, _WHEN_ASKED
-    for step in steps:
-        with connection.transaction() if step.atomic else nullcontext():
-            changed = [_executed(connection, schema, placeholder, *each, step.name) for each in step.texts]
-        if any(changed):
-            _refuse_faults(connection, schema, step.name)
-    connection.prepare_threshold = usual
-    run(connection, "SET search_path = pg_catalog")
+    run(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    with inside(connection, schema):
+        for step in steps:
+            with connection.transaction() if step.atomic else nullcontext():
+                changed = [_executed(connection, schema, placeholder, *each, step.name) for each in step.texts]
+            if any(changed):
+                refuse_faults(connection, schema, step.name)
 
 
 def _executed(  # noqa: PLR0917  one statement and where it belongs
@@ -159,40 +144,10 @@ def _executed(  # noqa: PLR0917  one statement and where it belongs
     if pooled is None:
         pooled = compiled(text, taken=lambda: names_in(connection, schema), views=lambda: views_in(connection, schema))
     if pooled:
-        _execute(connection, pooled.replace(placeholder, schema), name)
+        execute(connection, pooled.replace(placeholder, schema), name)
     return bool(pooled)
 
 
-def _execute(connection: Connection, text: str, name: str) -> None:
-    try:
-        run(connection, text)
-    except _REFUSED_BY_SERVER as error:
-        said = error.diag.message_primary or str(error)
-        raise CannotPool(text, f"{name}: PostgreSQL refuses it in a pool: {said}.", _REPORT) from error
-
-
-def _refuse_faults(connection: Connection, schema: str, name: str) -> None:
-    for fault in faults(connection, schema):
-        if fault.severity in BARRED:
-            subject, message, hint = (
-                text.replace(f"{schema}.", "") for text in (fault.subject, fault.message, fault.hint)
-            )
-            raise CannotPool(subject, f"{name}: {message}", hint)
-
-
-@contextmanager
-def _as_owner(connection: Connection) -> Iterator[None]:
-    run(connection, sql.SQL("SET ROLE {}; SET check_function_bodies = off").format(sql.Identifier(ddl.OWNER)))
-    try:
-        yield
-    finally:
-        run(connection, "RESET ROLE; RESET check_function_bodies; RESET search_path")
-
-
-def _own(lines: list[str]) -> list[str]:
+def own(lines: list[str]) -> list[str]:
     """Without the shared tables, which no migration makes: Django does, before the first."""
     return [line for line in lines if not line.partition(" ")[2].startswith(tuple(SHARED_TABLES))]
-
-
-def _row(refusal: CannotPool) -> Refusal:
-    return {"statement": refusal.statement, "reason": refusal.reason, "instead": refusal.instead}

@@ -12,7 +12,7 @@ from provisioning.databases.replaying.errors import (
     UnsafeInPool,
     trouble_of,
 )
-from provisioning.databases.replaying.expecting import Expected, Shape
+from provisioning.databases.replaying.expecting import Expected, Shape, Stamped
 from provisioning.databases.replaying.lanes import Lane
 from provisioning.databases.replaying.places import Place, Stand, where
 from provisioning.databases.replaying.targets import Target, Tenants
@@ -29,6 +29,7 @@ __all__ = [
     "RunnerEnded",
     "Shape",
     "ShapeDiffers",
+    "Stamped",
     "Stand",
     "StandsElsewhere",
     "StatementFailed",

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from psycopg import sql
+
 from provisioning.databases.fingerprint import difference, hash_of
 from provisioning.databases.replaying.errors import ShapeDiffers
+from provisioning.databases.stamp import stamp_expression
 from provisioning.models import Release
 
 
@@ -17,7 +20,7 @@ class Expected(Protocol):
     def question(self, schema: str) -> str:
         """One SELECT of one text, which goes along with the last statements; empty if nothing need be asked.
 
-        It runs as the owner, with the schema as the search path.
+        It runs as the owner, or as the provisioning role after RESET ROLE, with the schema as the search path.
         """
 
     def judge(self, schema: str, answer: str | None, lines: Callable[[], list[str]]) -> None:
@@ -44,3 +47,23 @@ class Shape:
         found = lines()
         if hash_of(found) != self.fingerprint:
             raise ShapeDiffers(schema, difference(self.lines, found))
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """The same in a tenth of the time: the shape is read only under a stamp that is not known yet, and then it is.
+
+    `known` is the caller's, who may keep it from one process to the next; see stamp's Note [Equal stamps are equal
+    shapes].
+    """
+
+    shape: Shape
+    known: set[str]
+
+    def question(self, schema: str) -> str:
+        return f"RESET ROLE; SELECT {stamp_expression(sql.Literal(schema)).as_string()}"
+
+    def judge(self, schema: str, answer: str | None, lines: Callable[[], list[str]]) -> None:
+        if answer not in self.known:
+            self.shape.judge(schema, answer, lines)
+            self.known.update({answer} if answer else ())

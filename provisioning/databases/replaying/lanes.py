@@ -8,6 +8,7 @@ from typing import Self
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
+from provisioning.databases import stamp
 from provisioning.databases.replaying.running import Runner
 from provisioning.databases.replaying.targets import Target
 from provisioning.databases.replaying.walks import Walk
@@ -42,6 +43,7 @@ class Lane:
             self._hang_up()
             self._connection = connect(self._cluster(target), database=target.database, application="tenure:replay")
             self._at = at
+            stamp.prepare(self._connection)
         return self._connection
 
     def runner(self, target: Target, walk: Walk, apps: list[str]) -> Runner:
@@ -51,6 +53,7 @@ class Lane:
             self._runner = None
         if self._runner is None:
             self._runner = Runner(walk, apps)
+        self.connection(target)  # prepares an older database
         url = make_conninfo(url_of(self._cluster(target)), dbname=target.database)
         self._runner.connect(url, pooled=target.pooled)
         return self._runner

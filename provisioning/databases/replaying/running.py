@@ -34,7 +34,7 @@ class Runner:
         """Takes some seconds: Django starts, and reckons the states of the models. Raises MigrationMissing."""
         self.path: UUID = walk.path
         self._at = ""
-        self._complaints = tempfile.TemporaryFile("w+b")
+        self._complaints = tempfile.TemporaryFile("w+b")  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
             (sys.executable, "-m", "provisioning.databases.runner"),
             stdin=subprocess.PIPE,

@@ -18,8 +18,6 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from psycopg import sql
-
 from provisioning.databases.pooling.syntax import statements
 from provisioning.databases.replaying import rows
 from provisioning.databases.statements import first_words
@@ -180,8 +178,7 @@ def _acts(migration: dict[str, Any]) -> Iterator[Act]:
     for act in migration["acts"]:
         kind = Kind(act["kind"])
         about_rows |= kind is not Kind.DDL
-        text = _unforced(act.get("text") or "", act.get("unforced") or ())
-        yield Act(kind, text, key, act.get("position") or 0, act.get("operation") or "", unapply)
+        yield Act(kind, act.get("text") or "", key, act.get("position") or 0, act.get("operation") or "", unapply)
     if about_rows:
         yield Act(Kind.DDL, SETTLE, key, len(migration["acts"]), SETTLING, unapply)
 
@@ -193,14 +190,6 @@ def _unsettled(acts: Iterable[Act]) -> Iterator[Act]:
 
 def _last(made: str) -> Act:
     return Act(Kind.DML, made, ("", CONTENT_TYPES), 0, CONTENT_TYPES)
-
-
-def _unforced(text: str, tables: Iterable[str]) -> str:
-    """The owner looks past the policies of these tables for this act. Nobody else does, and nobody reads meanwhile."""
-    named = [sql.Identifier(table).as_string() for table in tables]
-    before = "".join(f"ALTER TABLE {each} NO FORCE ROW LEVEL SECURITY;\n" for each in named)
-    after = "".join(f"\n;ALTER TABLE {each} FORCE ROW LEVEL SECURITY" for each in named)
-    return f"{before}{text}{after}"
 
 
 def _stands_alone(act: Act) -> bool:

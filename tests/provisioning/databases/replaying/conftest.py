@@ -10,7 +10,7 @@ from psycopg import sql
 
 from controlplane.stack.embedded import Stack
 from provisioning.databases import blueprint
-from provisioning.databases.replaying import Arrived, Lane, Shape, Stand, Target, Unfinished, replay, where
+from provisioning.databases.replaying import Arrived, Lane, Shape, Stamped, Stand, Target, Unfinished, replay, where
 from provisioning.databases.servers import Connection, connect
 from provisioning.models import Release, ReleasePath
 from tenants.context import TenantContext
@@ -43,6 +43,7 @@ class Books:
     pools: list[Pool]
     lane: Lane
     later: list[str] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
 
     @property
     def table(self) -> str:
@@ -70,7 +71,7 @@ class Books:
         return Target(self.tier, *where, tuple(living), pool_group(pool.pk))
 
     def replay(self, target: Target, path: ReleasePath, **more: Any) -> Arrived | Unfinished:
-        expected = Shape.of(path.target, pooled=target.pooled)
+        expected = Stamped(Shape.of(path.target, pooled=target.pooled), self.known)
         return replay(target, path, expected=expected, lane=self.lane, lock_timeout=PATIENCE, **more)
 
     def stand(self, target: Target, path: ReleasePath) -> Stand:
