@@ -22,6 +22,7 @@ from provisioning.databases.fingerprint import shape
 from provisioning.databases.replaying import sending
 from provisioning.databases.replaying.errors import Refusal, Refused
 from provisioning.databases.replaying.history import Prepared, prepare
+from provisioning.databases.replaying.sessions import APPLICATION
 from provisioning.databases.servers import OPTIONS, SESSION
 from tenants.isolation.db.pooled.conflict import pooled_query
 
@@ -46,7 +47,12 @@ class Desk:
     def connect(self, database: dict[str, Any], *, pooled: bool) -> None:
         connection.close()
         connection.settings_dict.update(database)
-        connection.settings_dict["OPTIONS"] = {**SESSION, **database["OPTIONS"], "options": OPTIONS}
+        connection.settings_dict["OPTIONS"] = {
+            **SESSION,
+            **database["OPTIONS"],
+            "options": OPTIONS,
+            "application_name": APPLICATION,
+        }
         self._pooled = pooled
         # As the pooled backend has it: a key is (tenant_id, id) there.
         connection.features.allows_group_by_selected_pks = not pooled

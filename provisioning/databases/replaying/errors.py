@@ -66,7 +66,7 @@ class ShapeDiffers(Permanent):
 
 
 class StandsElsewhere(Permanent):
-    """The target's own record of migrations is neither that of the release it should be on nor of the one it goes to."""
+    """The target's own record of migrations is neither that of the release it was on nor of the one it goes to."""
 
     code = "TARGET_ELSEWHERE"
     cure = "Find out who migrated it, and bring it back to its release; or skip the target."

@@ -10,6 +10,7 @@ from psycopg.pq import TransactionStatus
 
 from provisioning.databases import stamp
 from provisioning.databases.replaying.running import Runner
+from provisioning.databases.replaying.sessions import APPLICATION
 from provisioning.databases.replaying.targets import Target
 from provisioning.databases.replaying.walks import Walk
 from provisioning.databases.servers import Connection, connect, url_of
@@ -41,7 +42,7 @@ class Lane:
         at = (target.cluster, target.database)
         if self._connection is None or self._connection.closed or self._at != at:
             self._hang_up()
-            self._connection = connect(self._cluster(target), database=target.database, application="tenure:replay")
+            self._connection = connect(self._cluster(target), database=target.database, application=APPLICATION)
             self._at = at
             stamp.prepare(self._connection)
         return self._connection

@@ -14,6 +14,8 @@ from provisioning.databases.servers import Connection, run
 from tenants.context import TenantContext
 from tenants.isolation.tickets import USE, mint
 
+APPLICATION = "tenure:replay"  # what a session of ours is called on the server
+
 
 class Session(Protocol):
     """One connection to a target's database. Everything raises Refused, and leaves the transaction for `roll_back`."""

@@ -136,7 +136,7 @@ def _walked(bound: Bound, lane: Lane, apps: list[str], marker: Marker) -> Marker
         case Way.ALONE:
             straight = Straight(lane.connection(bound.target))
             stages.alone(straight, bound, stage)
-            run(straight.connection, markers.moved(schema, marker))
+            stages.said(straight, bound, markers.moved(schema, marker))
         case Way.EACH:
             tenants = bound.target.after(marker.after, TENANTS_AT_ONCE)
             here = stages.admitted(lane.connection(bound.target), tenants)

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from controlplane.stack.embedded import Stack
 from provisioning.databases import blueprint
+from provisioning.databases.paths import path_between
 from provisioning.databases.replaying import Arrived, Lane, Shape, Stamped, Stand, Target, Unfinished, replay, where
 from provisioning.databases.servers import Connection, connect
 from provisioning.models import Release, ReleasePath
@@ -21,7 +22,6 @@ from tests.fleet import BILLING
 from tests.pools import pool_apart
 from tests.provisioning.databases.conftest import MakeTenant, Shelf
 from tests.provisioning.databases.making import Made
-from tests.provisioning.databases.replaying import by_hand
 
 BOOK = """
     migrations.CreateModel("Book", [
@@ -49,15 +49,20 @@ class Books:
     def table(self) -> str:
         return f"{self.shelf.name}_book"
 
-    def write(self, operations: str, *, head: str = "") -> None:
+    def write(self, operations: str, *, head: str = "", atomic: bool = True) -> None:
         """The next migration of the release that comes."""
         before = self.later[-1] if self.later else "0001_books"
         self.later.append(f"{len(self.later) + 2:04}_later")
         named = [text.replace("{app}", self.shelf.name).replace("{table}", self.table) for text in (operations, head)]
         self.shelf.write(self.later[-1], named[0], before=before, head=named[1])
+        if not atomic:
+            path = self.shelf.folder / f"{self.later[-1]}.py"
+            path.write_text(path.read_text() + "    atomic = False\n")
 
     def published(self) -> ReleasePath:
-        return by_hand.path(self.source, blueprint.publish(actor=BILLING))
+        path = path_between(self.source, blueprint.publish(actor=BILLING))
+        assert path.refusals == path.pool_refusals == []
+        return path
 
     def targets(self) -> list[Target]:
         """One a tenant, and in a pool one for all of them."""
