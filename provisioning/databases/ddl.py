@@ -7,7 +7,7 @@ from psycopg import sql
 OWNER = "tenure_owner"  # NOLOGIN; owns every object of every tenant
 VERIFIER = "tenure_verifier"  # NOLOGIN, BYPASSRLS, read-only; for counts and audits, reached by SET ROLE
 GUARD = "tenure_guard"  # NOLOGIN; owns the schema of this name, which decides whose rows a pooled session sees
-HOUSE = "tenure"  # the schema of our own things in each database: the fence rows, the stamp
+HOUSE = "tenure"  # the schema of our own things in each database: fence rows, markers of replays, the stamp
 DEDICATED_SCHEMA = (
     "tenure_tenant"  # the tenant's schema in a database of its own; see Note [One schema name in dedicated databases]
 )
@@ -17,6 +17,11 @@ DEDICATED_SCHEMA = (
 # ALTER in every copy. The name is fixed instead, and told to callers by Placement.schema. It must be a word that no
 # tenant application contains, because a fingerprint replaces the schema's name in texts; publishing checks that.
 
+# How far a target is along a path that takes more than one transaction; see replaying's markers.
+REPLAY = """
+    CREATE TABLE IF NOT EXISTS {house}.replay (
+        target text PRIMARY KEY, path uuid NOT NULL, done integer NOT NULL, cursor jsonb);
+"""
 STAMP = sql.SQL(Path(__file__).with_name("stamp.sql").read_text())  # a function in HOUSE; see stamp.py
 
 TENANT_TABLE_RIGHTS = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
@@ -40,6 +45,9 @@ def prepare_database() -> sql.Composed:
         CREATE SCHEMA IF NOT EXISTS {house};
         CREATE TABLE IF NOT EXISTS {house}.fence (
             tenant_id uuid PRIMARY KEY, fence bigint NOT NULL, run_id uuid NOT NULL);
+        """
+        + REPLAY
+        + """
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT USAGE ON SCHEMAS TO {verifier};
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON TABLES TO {verifier};
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON SEQUENCES TO {verifier};

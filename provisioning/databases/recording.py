@@ -56,7 +56,7 @@ def told(
         settings_module=os.environ["DJANGO_SETTINGS_MODULE"],
         installed_apps=[*settings.INSTALLED_APPS, *(app for app in tenant_apps if app not in settings.INSTALLED_APPS)],
         tenant_apps=tenant_apps,
-        database=_database(url),
+        database=database_of(url),
         schema=schema,
         role=OWNER,
         **more,
@@ -78,7 +78,7 @@ def told(
                     events.append((kind, event))
         if process.returncode != 0:
             complaints.seek(0)
-            raise MigrationFailed(f"{at}: {_last_line(complaints.read())}", migration=at)
+            raise MigrationFailed(f"{at}: {last_line(complaints.read())}", migration=at)
     return events
 
 
@@ -94,7 +94,7 @@ def _started(program: str, complaints: Any) -> subprocess.Popen[str]:
     )
 
 
-def _database(url: str) -> dict[str, Any]:
+def database_of(url: str) -> dict[str, Any]:
     """The parts of a Django DATABASES entry."""
     parts = conninfo_to_dict(url)
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
@@ -103,7 +103,7 @@ def _database(url: str) -> dict[str, Any]:
     return {**entry, "OPTIONS": parts}
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
     """The error itself: a traceback ends with it. PostgreSQL's DETAIL lines after it are left out, they quote rows."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(("DETAIL:", "LINE ", "^", "CONTEXT:", "HINT:"))]

@@ -79,9 +79,12 @@ def _row(line: str) -> str:
 
 def _literal(field: str) -> str:
     """One field of COPY text as an SQL literal of whatever type its column has."""
-    if field == r"\N":
-        return "NULL"
-    return sql.Literal(_ESCAPED.sub(lambda found: _MEANT.get(found[1], found[1]), field)).as_string()
+    return sql.Literal(meant(field)).as_string()
+
+
+def meant(field: str) -> str | None:
+    """What one field of COPY text says; None for NULL."""
+    return None if field == r"\N" else _ESCAPED.sub(lambda found: _MEANT.get(found[1], found[1]), field)
 
 
 def _target(statement: str, table: dict[str, Any], schema: str) -> sql.Composed:
