@@ -39,6 +39,14 @@ class AuditAction(StrEnum):
     PLAN_CREATED = "plan.created"
     PLAN_CHANGED = "plan.changed"
     RELEASE_PUBLISHED = "release.published"
+    ROLLOUT_PROPOSED = "rollout.proposed"
+    ROLLOUT_APPROVED = "rollout.approved"
+    ROLLOUT_PAUSED = "rollout.paused"
+    ROLLOUT_RESUMED = "rollout.resumed"
+    ROLLOUT_RETRIED = "rollout.retried"
+    ROLLOUT_CANCELLED = "rollout.cancelled"
+    ROLLOUT_SUCCEEDED = "rollout.succeeded"
+    ROLLOUT_TARGET_SKIPPED = "rollout.target_skipped"
     USER_CREATED = "user.created"
     AUDIT_VERIFIED = "audit.verified"
     CONTEXT_KEY_ROTATED = "context_key.rotated"
@@ -77,13 +85,15 @@ class ObjectType(StrEnum):
     POOL = "pool"
     PLAN = "plan"
     RELEASE = "release"
+    ROLLOUT = "rollout"
     USER = "user"
     AUDIT_CHAIN = "audit_chain"
     PROCESS = "process"
 
 
 COUNTS = frozenset(
-    "attempts bytes chains credentials duration_s entries findings objects rows scopes steps tenants version".split()
+    "attempts bytes chains credentials duration_s entries findings objects rows scopes steps "
+    "targets tenants version wave".split()
 )
 """What may be counted in an entry. `duration_s` is a life time of credentials in seconds."""
 

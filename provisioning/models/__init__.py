@@ -2,6 +2,15 @@ from provisioning.models.keyring import DataKey
 from provisioning.models.paths import ReleasePath
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
 from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
+from provisioning.models.rollouts import (
+    OPEN_TARGETS,
+    OVER,
+    PauseReason,
+    Rollout,
+    RolloutState,
+    RolloutTarget,
+    TargetState,
+)
 from provisioning.models.runs import (
     ENDED,
     HOLDING,
@@ -23,6 +32,8 @@ from provisioning.models.signing import SigningKey
 __all__ = [
     "ENDED",
     "HOLDING",
+    "OPEN_TARGETS",
+    "OVER",
     "Claim",
     "ClusterRelease",
     "Control",
@@ -31,6 +42,7 @@ __all__ = [
     "EventKind",
     "Handle",
     "IdempotencyKey",
+    "PauseReason",
     "Provider",
     "Queue",
     "QueuePulse",
@@ -39,6 +51,9 @@ __all__ = [
     "ReleasePath",
     "Resource",
     "ResourceKind",
+    "Rollout",
+    "RolloutState",
+    "RolloutTarget",
     "Run",
     "RunEvent",
     "RunLimit",
@@ -47,4 +62,5 @@ __all__ = [
     "Secret",
     "SigningKey",
     "StepState",
+    "TargetState",
 ]
