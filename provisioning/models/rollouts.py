@@ -161,6 +161,9 @@ class RolloutTarget(models.Model):
     not_before = models.DateTimeField(null=True)
     error = models.JSONField(null=True, encoder=DjangoJSONEncoder)
     blocked_by = models.UUIDField(null=True)
+    forgiven = models.BooleanField(
+        default=False, help_text="It failed, and somebody let the rollout go on: it costs the budget nothing any more."
+    )
     lane = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     fence = models.BigIntegerField(null=True)
     cursor = models.JSONField(null=True, encoder=DjangoJSONEncoder)
