@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from provisioning.models import Release
-from provisioning.rollout.errors import InvalidRollout
 from provisioning.rollout.selection import SERVED
 from tenants.models import Placement, Pool
 
 SHOWN = 100
-
-
-def checked_contracts(expand: str) -> str:
-    """The name of a published release, or nothing. Raises InvalidRollout."""
-    if expand and not Release.objects.filter(name=expand, state=Release.State.PUBLISHED).exists():
-        raise InvalidRollout(f"There is no published release {expand!r}.", field="contracts")
-    return expand
 
 
 def older_than_expand(release: Release) -> list[str]:
