@@ -61,3 +61,10 @@ class ReasonMissing(TenureError):
 
     code = "VALIDATION_FAILED"
     cure = "Say in a sentence why you do this."
+
+
+class PlanChanged(TenureError):
+    """What would happen now is not what was confirmed."""
+
+    code = "PLAN_CHANGED"
+    cure = "Read the new plan, and confirm that one."

@@ -41,6 +41,14 @@ class AuditAction(StrEnum):
     RELEASE_PUBLISHED = "release.published"
     DRIFT_ADOPTED = "drift.adopted"
     DRIFT_REPAIRED = "drift.repaired"
+    ROLLOUT_PROPOSED = "rollout.proposed"
+    ROLLOUT_APPROVED = "rollout.approved"
+    ROLLOUT_PAUSED = "rollout.paused"
+    ROLLOUT_RESUMED = "rollout.resumed"
+    ROLLOUT_RETRIED = "rollout.retried"
+    ROLLOUT_CANCELLED = "rollout.cancelled"
+    ROLLOUT_SUCCEEDED = "rollout.succeeded"
+    ROLLOUT_TARGET_SKIPPED = "rollout.target_skipped"
     USER_CREATED = "user.created"
     AUDIT_VERIFIED = "audit.verified"
     CONTEXT_KEY_ROTATED = "context_key.rotated"
@@ -79,13 +87,15 @@ class ObjectType(StrEnum):
     POOL = "pool"
     PLAN = "plan"
     RELEASE = "release"
+    ROLLOUT = "rollout"
     USER = "user"
     AUDIT_CHAIN = "audit_chain"
     PROCESS = "process"
 
 
 COUNTS = frozenset(
-    "attempts bytes chains credentials duration_s entries findings objects rows scopes steps tenants version".split()
+    "attempts bytes chains credentials duration_s entries findings objects rows scopes steps "
+    "targets tenants version wave".split()
 )
 """What may be counted in an entry. `duration_s` is a life time of credentials in seconds."""
 

@@ -18,6 +18,11 @@ INSERT INTO tenants_event (tenant_id, sequence, type, operation, data, xid)
 SELECT id, event_sequence, %s, %s::uuid, %s::jsonb, pg_current_xact_id()::text::bigint FROM counted
 """
 
+APPEND_OF_FLEET = """
+INSERT INTO tenants_event (type, operation, data, xid)
+VALUES (%s, %s::uuid, %s::jsonb, pg_current_xact_id()::text::bigint)
+"""
+
 
 class EventType(StrEnum):
     TENANT_CREATED = "tenant.created"
@@ -29,6 +34,14 @@ class EventType(StrEnum):
     OPERATION_FAILED = "operation.failed"
     OPERATION_CANCELLED = "operation.cancelled"
     OPERATION_PARKED = "operation.parked"
+    ROLLOUT_APPROVED = "rollout.approved"
+    ROLLOUT_WAVE_COMPLETED = "rollout.wave_completed"
+    ROLLOUT_PAUSED = "rollout.paused"
+    ROLLOUT_RESUMED = "rollout.resumed"
+    ROLLOUT_SUCCEEDED = "rollout.succeeded"
+    ROLLOUT_CANCELLED = "rollout.cancelled"
+    ROLLOUT_TARGET_FAILED = "rollout.target_failed"
+    ROLLOUT_TARGET_SKIPPED = "rollout.target_skipped"
 
 
 def record(
@@ -42,9 +55,20 @@ def record_together(
     type: EventType, *, tenant_ids: list[UUID], operation: UUID | None = None, data: dict[str, Any] | None = None
 ) -> None:
     """The same event of several tenants, each named once."""
-    if not connection.in_atomic_block:
-        raise TransactionManagementError("An event is written in the transaction of the change it tells of.")
+    _assert_inside()
     with connection.cursor() as cursor:
         cursor.execute(APPEND, (tenant_ids, str(type), operation, json.dumps(data or {})))
         if cursor.rowcount < len(tenant_ids):
             raise Tenant.DoesNotExist
+
+
+def record_of_fleet(type: EventType, *, operation: UUID | None = None, data: dict[str, Any]) -> None:
+    """Append one event that is about no single tenant."""
+    _assert_inside()
+    with connection.cursor() as cursor:
+        cursor.execute(APPEND_OF_FLEET, (str(type), operation, json.dumps(data)))
+
+
+def _assert_inside() -> None:
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("An event is written in the transaction of the change it tells of.")

@@ -286,16 +286,17 @@ class Domain(models.Model):
 
 
 class Event(models.Model):
-    """One change of a tenant or an operation, written in the transaction that made it.
+    """One change of a tenant, an operation or a rollout, written in the transaction that made it.
 
-    `sequence` counts per tenant without gaps; `xid` lets a feed show only what is older than the oldest open
-    transaction, since ids are given before commits (PostgreSQL 18, "Transaction ID and Snapshot Information").
+    What is the whole fleet's belongs to no tenant. `sequence` counts per tenant without gaps; `xid` lets a feed show
+    only what is older than the oldest open transaction, since ids are given before commits (PostgreSQL 18,
+    "Transaction ID and Snapshot Information").
     """
 
     id = models.BigAutoField(primary_key=True)
     type = models.CharField(max_length=64)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="events")
-    sequence = models.PositiveBigIntegerField()
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, null=True, related_name="events")
+    sequence = models.PositiveBigIntegerField(null=True)
     operation = models.UUIDField(null=True)
     data = models.JSONField(default=dict)
     xid = models.BigIntegerField()
@@ -303,7 +304,12 @@ class Event(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant", "sequence"], name="event_sequence_per_tenant")
+            models.UniqueConstraint(fields=["tenant", "sequence"], name="event_sequence_per_tenant"),
+            models.CheckConstraint(
+                condition=Q(tenant__isnull=True, sequence__isnull=True)
+                | Q(tenant__isnull=False, sequence__isnull=False),
+                name="event_of_tenant_has_sequence",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -80,6 +80,13 @@ class _Blueprint:
         return self.release.apps, self.made.fingerprint, text.replace(self.release.placeholder, "")
 
 
+class NoExpandRelease(Permanent):
+    """The release that is said to have made room for this one is not published."""
+
+    code = "NO_EXPAND_RELEASE"
+    cure = "Publish that one first and roll it out, or name another."
+
+
 class AlreadyPublishing(Transient):
     """Another process is publishing a release."""
 
@@ -94,7 +101,7 @@ class NameTaken(Permanent):
     cure = "Choose another name, or leave it out to get one made of the date."
 
 
-def publish(name: str | None = None, *, actor: Actor, progress: Progress | None = None) -> Release:
+def publish(name: str | None = None, *, actor: Actor, contracts: str = "", progress: Progress | None = None) -> Release:
     """Make the tenant application as installed here the current release, and lay it out on every open cluster.
 
     Returns the release that was current before when there is nothing new. While this runs, and if it fails, the former
@@ -102,6 +109,8 @@ def publish(name: str | None = None, *, actor: Actor, progress: Progress | None 
     AlreadyPublishing, NameTaken, MigrationFailed, BlueprintRefused, NoPgDump, or a server's error.
     """
     cluster = workshop()
+    if contracts and not Release.objects.filter(name=contracts, state=Release.State.PUBLISHED).exists():
+        raise NoExpandRelease(f"There is no published release {contracts!r}.")
     prepare_cluster(cluster)
     with (
         server_errors(cluster.name),
@@ -112,7 +121,7 @@ def publish(name: str | None = None, *, actor: Actor, progress: Progress | None 
         inputs = hash_of_inputs(settings.TENANT_APPS)
         release = Release.objects.filter(current=True, inputs=inputs).first()
         if release is None:
-            blueprint = _made(_begun(name, inputs), connection, cluster, progress or _in_silence)
+            blueprint = _made(_begun(name, inputs, contracts), connection, cluster, progress or _in_silence)
             release = _same_as_current(blueprint) or _published(blueprint, cluster, actor)
     for each in Cluster.objects.filter(state=Cluster.State.OPEN):
         _lay_out_if_it_answers(release, each)
@@ -197,7 +206,7 @@ def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release
     return release
 
 
-def _begun(name: str | None, inputs: str) -> Release:
+def _begun(name: str | None, inputs: str, contracts: str) -> Release:
     """The row comes first: whatever is made afterwards is named after its id, and found by it after a crash."""
     with transaction.atomic():
         Release.objects.filter(name=name, state=Release.State.FAILED).delete()  # a second try under the same name
@@ -210,6 +219,7 @@ def _begun(name: str | None, inputs: str) -> Release:
             apps=list(settings.TENANT_APPS),
             placeholder=f"bp_{secrets.token_hex(16)}",
             inputs=inputs,
+            contracts=contracts,
         )
 
 

@@ -7,13 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
+from django.db import connection
 from django.db.models import Count
 from django.db.models.functions import Now
 
 from provisioning.engine import bell
 from provisioning.engine.start import QUEUED_FOR, step_rows
 from provisioning.engine.workflow import StepContext, Workflow
-from provisioning.models import Run, RunState, RunStep
+from provisioning.models import Queue, Run, RunState, RunStep
+
+# Whoever is being driven looks by itself, and its row is locked: waiting for it could close a circle.
+WAKE = """
+UPDATE provisioning_run SET run_at = statement_timestamp() WHERE id IN (
+    SELECT id FROM provisioning_run
+    WHERE (id = %(parent)s OR parent_id = %(parent)s) AND state = 'running' AND lease_until IS NULL
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+"""
 
 
 class LockOfAncestor(ValueError):
@@ -55,6 +65,14 @@ def counted(ctx: StepContext) -> dict[RunState, int]:
 def open_children(ctx: StepContext) -> int:
     """How many have not ended: the undo of a spawning step answers Again until there is none."""
     return ctx.run.children.filter(finished_at=None).count()
+
+
+def wake_family(ctx: StepContext) -> None:
+    """Whoever of this child's siblings and its parent waits for a time goes on now: there is news for them."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAKE, {"parent": ctx.run.parent_id})
+        for _woken in range(cursor.rowcount):
+            bell.ring_after_commit(Queue(ctx.run.queue))
 
 
 def _run(parent: Run, workflow: Workflow, child: Child, *, priority: int) -> Run:

@@ -2,6 +2,15 @@ from provisioning.models.keyring import DataKey
 from provisioning.models.paths import ReleasePath
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
 from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
+from provisioning.models.rollouts import (
+    OPEN_TARGETS,
+    OVER,
+    PauseReason,
+    Rollout,
+    RolloutState,
+    RolloutTarget,
+    TargetState,
+)
 from provisioning.models.runs import (
     ENDED,
     HOLDING,
@@ -24,6 +33,8 @@ from provisioning.models.stamps import AdoptedDrift, KnownStamp
 __all__ = [
     "ENDED",
     "HOLDING",
+    "OPEN_TARGETS",
+    "OVER",
     "AdoptedDrift",
     "Claim",
     "ClusterRelease",
@@ -34,6 +45,7 @@ __all__ = [
     "Handle",
     "IdempotencyKey",
     "KnownStamp",
+    "PauseReason",
     "Provider",
     "Queue",
     "QueuePulse",
@@ -42,6 +54,9 @@ __all__ = [
     "ReleasePath",
     "Resource",
     "ResourceKind",
+    "Rollout",
+    "RolloutState",
+    "RolloutTarget",
     "Run",
     "RunEvent",
     "RunLimit",
@@ -50,4 +65,5 @@ __all__ = [
     "Secret",
     "SigningKey",
     "StepState",
+    "TargetState",
 ]

@@ -44,6 +44,11 @@ class Release(models.Model):
     pool_refusals = models.JSONField(
         default=list, help_text="[{statement, reason, instead}]: why it cannot be pooled; empty if it can."
     )
+    contracts = models.CharField(
+        max_length=48,
+        blank=True,
+        help_text="Name of the release that made room for what this one takes away; nothing older may still run.",
+    )
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     published_at = models.DateTimeField(null=True, blank=True)

@@ -1,7 +1,14 @@
-"""The literal table of everything Tenure can do to a tenant. Old versions stay listed while a run of theirs is open."""
+"""The literal table of everything Tenure can do to a tenant, or to all of them.
+
+Old versions stay listed while a run of theirs is open.
+"""
 
 from provisioning.engine.workflow import Workflow
+from provisioning.rollout.lanes import LANE
+from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
 
-WORKFLOWS: dict[tuple[str, int], Workflow] = {workflow.key: workflow for workflow in (ONBOARD, ROTATE_CREDENTIALS)}
+WORKFLOWS: dict[tuple[str, int], Workflow] = {
+    workflow.key: workflow for workflow in (ONBOARD, ROTATE_CREDENTIALS, ROLLOUT, LANE)
+}

@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
 from provisioning.engine.record import ENGINE
-from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
+from provisioning.engine.workflow import Again, Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
 from provisioning.models import Queue, Resource, ResourceKind
+from provisioning.rollout.holding import at_work_in
 from provisioning.workflows.resources import (
     add_domain,
     context_of,
@@ -28,6 +29,8 @@ from tenants.audit import write as audit
 from tenants.events import EventType
 from tenants.models import Placement, Tenant
 from tenants.states import TenantState, Tier
+
+WHILE_MIGRATED = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,16 @@ def mark_failed(ctx: StepContext) -> Outcome:
 
 
 def reserve_placement(ctx: StepContext) -> Outcome:
-    """Accepting reserved a place; this confirms it and writes down every name before anything is made."""
+    """Accepting reserved a place; this confirms it and writes down every name before anything is made.
+
+    The release of a pool's tables is among them, so this waits while a rollout changes it.
+    """
     tenant = Tenant.objects.get(pk=ctx.tenant_id)
     placement = Placement.objects.filter(tenant=tenant, active=True).select_related("cluster").first()
     if placement is None:
         placement = reserve(tenant, Tier(ctx.input.tier))
+    if (rollout := at_work_in(placement.pool_id, since=ctx.run.created_at)) is not None:
+        return Again(WHILE_MIGRATED, note=f"Rollout {rollout.public_id} is at work in its pool.")
     plan_resources(tenant)
     return Done({"cluster": placement.cluster.name, "database": placement.database, "schema": placement.schema})
 

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from provisioning.engine.workflow import Workflow
+from provisioning.errors import PlanChanged
 from provisioning.models import Run, RunState
-from tenants.errors import TenureError
 from tenants.findings import Finding
 
 RUNS_LOOKED_AT = 50
 FEWEST_RUNS = 3  # below this a guess would look like a measurement
-
-
-class PlanChanged(TenureError):
-    """What would happen now is not what was confirmed."""
-
-    code = "PLAN_CHANGED"
-    cure = "Read the new plan, and confirm that one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +72,6 @@ def estimate(workflow: Workflow) -> Estimate | None:
         p95_s=round(seconds[min(len(seconds) - 1, len(seconds) * 95 // 100)], 1),
         samples=len(seconds),
     )
+
+
+__all__ = ["Estimate", "PlanChanged", "VerbPlan", "estimate", "shape_of"]

@@ -15,9 +15,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", nargs="?", help="its name; without one it is made of the date")
+        parser.add_argument("--contracts", default="", metavar="NAME", help="the release that made room for this one")
         parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    def handle(self, *, name: str | None, quiet: bool, verbosity: int, **_options: Any) -> None:
+    def handle(self, *, name: str | None, contracts: str, quiet: bool, verbosity: int, **_options: Any) -> None:
         before = lifecycle.current_release()
         with tqdm(unit="migration", disable=quiet or verbosity == 0 or None, leave=False) as bar:
 
@@ -26,9 +27,8 @@ class Command(BaseCommand):
                 bar.set_description(what)
 
             try:
-                release = lifecycle.publish(
-                    name, actor=Actor(kind="command", id="publish_release", name="publish_release"), progress=progress
-                )
+                actor = Actor(kind="command", id="publish_release", name="publish_release")
+                release = lifecycle.publish(name, actor=actor, contracts=contracts, progress=progress)
             except TenureError as error:
                 raise CommandError(f"{error} {error.cure}") from error
         if verbosity:

@@ -5,9 +5,11 @@ import pytest
 
 from controlplane.stack.embedded import Stack
 from provisioning.databases import drift
+from provisioning.models import Release
 from provisioning.rollout.drift import Target, target_named
 from tenants.models import Pool
 from tests.pools import pool_apart
+from tests.provisioning.rollout.building import PlainReplayer, next_release, remove_schemas, replaying
 
 Change = Callable[[str, str], Target]
 
@@ -37,3 +39,18 @@ def own_pool(house: None, stack: Stack) -> Iterator[Pool]:
 def _nothing_known() -> None:
     """What this process learned of shapes is in no control database but the one it was learned with."""
     drift._known.clear()
+
+
+@pytest.fixture
+def replayer(house: None) -> Iterator[PlainReplayer]:
+    """A control plane whose only pool is none of a rollout's business, and which replays plain SQL."""
+    Pool.objects.update(ready_at=None)
+    plain = PlainReplayer()
+    with replaying(plain):
+        yield plain
+    remove_schemas()
+
+
+@pytest.fixture
+def release(replayer: PlainReplayer) -> Release:
+    return next_release()

@@ -216,7 +216,7 @@ def test_what_signal_handlers_put_in_between_does_not_move_the_places_of_operati
 def test_migrations_that_are_squashed_by_now_are_a_step_without_acts(house: None, shelf: Shelf) -> None:
     first = released(shelf, BOOKS, WRITERS)
     second = released(shelf, WRITERS_AGE)
-    squashed = shelf.write("0001_squashed", ",".join((BOOKS, WRITERS, WRITERS_AGE)), head=HEAD)
+    squashed = shelf.write("0001_squashed", f"{BOOKS},{WRITERS},{WRITERS_AGE}", head=HEAD)
     replaces = [(shelf.name, "0001"), (shelf.name, "0002")]
     squashed.write_text(squashed.read_text() + f"    replaces = {replaces}\n")
     third = publish(actor=BILLING)

@@ -1,0 +1,124 @@
+"""A lane takes a batch of targets: two statements that lock, one that takes, whatever the size of the rollout.
+
+# Note [A target and an operation never work on one tenant]
+The rows of the batch's tenants (and pools) are locked before the question whether an operation on them is open, and
+whoever accepts an operation locks the same row. So either the operation is there to be seen, and the target waits for
+it with `blocked_by`; or the target is running before the operation is accepted, and the operation's first step that
+touches tables sees it (`holding.py`). Only locked, never waited for: a row that somebody holds is left for later.
+
+# Note [A pool has its turn]
+Somebody may always be on the way into a pool. So it waits only for those who were accepted before it began to wait, and
+those accepted later wait for it: the same row of the pool is locked by both, so one of the two sees the other. A wait
+that nobody looks after (the rollout is paused, its window closed) does not count, and begins anew: for a claim after
+FRESH_S, for those who wait for the pool only after a longer time, so that no moment is both.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from uuid import UUID
+
+from django.db import connection
+
+from provisioning.engine.workflow import StepContext
+from provisioning.models import ReleasePath, Rollout, RolloutTarget, TargetState
+from provisioning.rollout.errors import NoPath
+
+# Running targets whose lane has lost its lease, or was claimed anew, are anybody's: replaying observes first.
+LOCK = """
+SELECT t.id, t.tenant_id, t.pool_id
+FROM provisioning_rollout r JOIN provisioning_rollouttarget t ON t.rollout_id = r.id
+WHERE r.id = %(rollout)s AND r.state = 'running' AND t.cluster_id = %(cluster)s AND t.wave <= r.wave
+AND t.state IN ('waiting', 'running') AND (
+    t.state = 'waiting' AND (t.not_before IS NULL OR t.not_before <= statement_timestamp())
+    OR t.state = 'running' AND NOT EXISTS (
+        SELECT FROM provisioning_run l
+        WHERE l.id = t.lane_id AND l.fence = t.fence AND l.lease_until > statement_timestamp()
+    )
+)
+ORDER BY t.wave, t.position LIMIT %(limit)s FOR NO KEY UPDATE OF t SKIP LOCKED
+"""
+LOCK_OWNERS = {
+    "tenant": "SELECT id FROM tenants_tenant WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+    "pool": "SELECT id FROM tenants_pool WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+}
+# In a pool only who is on the way in or out is waited for: of ten thousand tenants some have an operation at any time.
+TAKE = """
+WITH asked AS (
+    SELECT t.id, coalesce(own.id, inside.id) AS operation, coalesce(waits.since, statement_timestamp()) AS since
+    FROM provisioning_rollouttarget t
+    LEFT JOIN LATERAL (
+        SELECT t.blocked_since AS since WHERE t.not_before > statement_timestamp() - %(fresh_s)s * interval '1 s'
+    ) waits ON true
+    LEFT JOIN LATERAL (
+        SELECT r.id FROM provisioning_run r
+        WHERE r.lock_key = 'tenant:' || t.tenant_id AND r.parent_id IS NULL AND r.finished_at IS NULL
+    ) own ON true
+    LEFT JOIN LATERAL (
+        SELECT r.id FROM tenants_placement p
+        JOIN tenants_tenant n ON n.id = p.tenant_id AND n.state NOT IN ('active', 'suspended')
+        JOIN provisioning_run r ON r.lock_key = 'tenant:' || n.id AND r.parent_id IS NULL AND r.finished_at IS NULL
+            AND (waits.since IS NULL OR r.created_at < waits.since)
+        WHERE p.pool_id = t.pool_id AND p.active LIMIT 1
+    ) inside ON true
+    WHERE t.id = ANY (%(targets)s)
+)
+UPDATE provisioning_rollouttarget t SET
+    blocked_by = asked.operation,
+    blocked_since = CASE WHEN asked.operation IS NOT NULL THEN asked.since END,
+    state = CASE WHEN asked.operation IS NULL THEN 'running' ELSE 'waiting' END,
+    lane_id = CASE WHEN asked.operation IS NULL THEN %(lane)s::uuid END,
+    fence = CASE WHEN asked.operation IS NULL THEN %(fence)s::bigint END,
+    started_at = CASE WHEN asked.operation IS NULL THEN coalesce(started_at, statement_timestamp()) ELSE started_at END,
+    not_before = CASE WHEN asked.operation IS NOT NULL THEN statement_timestamp() + %(blocked_s)s * interval '1 s' END
+FROM asked WHERE t.id = asked.id
+"""
+FRESH_S = 30.0
+BLOCKED_S = 2.0  # until a blocked target is looked at again; meanwhile others have their turn
+
+
+def claim(ctx: StepContext, rollout: Rollout, cluster_id: UUID, *, limit: int) -> list[RolloutTarget]:
+    """At most `limit` targets of the waves that are open, now running in this lane. Inside `ctx.control()`."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, {"rollout": rollout.pk, "cluster": cluster_id, "limit": limit})
+        found = cursor.fetchall()
+        if not found:
+            return []
+        tenants = _locked(cursor, "tenant", [tenant for _id, tenant, _pool in found if tenant])
+        pools = _locked(cursor, "pool", [pool for _id, _tenant, pool in found if pool])
+        ids = [target for target, tenant, pool in found if tenant in tenants or pool in pools]
+        cursor.execute(
+            TAKE,
+            {
+                "targets": ids,
+                "lane": ctx.run_id,
+                "fence": ctx.fence,
+                "blocked_s": BLOCKED_S,
+                "fresh_s": FRESH_S,
+            },
+        )
+    taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING).order_by("wave", "position")
+    targets = list(taken.select_related("tenant", "pool", "cluster"))
+    for target in targets:
+        target.rollout = rollout
+    return targets
+
+
+def path_of(target: RolloutTarget) -> ReleasePath:
+    """What the target is to be taken along. Raises NoPath."""
+    if target.path_id is None:
+        raise NoPath(f"{target} has no path.")
+    return _path(target.path_id)
+
+
+@lru_cache(maxsize=8)
+def _path(pk: UUID) -> ReleasePath:
+    """Kept in memory: it never changes, and a batch has one for all."""
+    return ReleasePath.objects.select_related("source", "target").get(pk=pk)
+
+
+def _locked(cursor: object, kind: str, ids: list[UUID]) -> set[UUID]:
+    if not ids:
+        return set()
+    cursor.execute(LOCK_OWNERS[kind], (ids,))  # type: ignore[attr-defined]  # Django's wrapper has no type of its own
+    return {pk for (pk,) in cursor.fetchall()}  # type: ignore[attr-defined]

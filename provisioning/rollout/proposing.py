@@ -1,0 +1,124 @@
+"""From what somebody asks for, by a plan that somebody else reads, to frozen targets."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from provisioning.errors import KeyReused, PlanChanged
+from provisioning.models import Release, Rollout, RolloutState
+from provisioning.rollout import settling
+from provisioning.rollout.acting import acting, allow, begin, tell
+from provisioning.rollout.contracts import older_than_expand
+from provisioning.rollout.errors import InvalidRollout, OlderStillRuns, RolloutRefused, SamePerson
+from provisioning.rollout.freezing import freeze
+from provisioning.rollout.plan import Frozen, RolloutPlan, plan
+from provisioning.rollout.selection import chosen
+from provisioning.rollout.terms import Terms, shown
+from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import write as audit
+from tenants.events import EventType
+
+
+def propose_rollout(*, release: Release, terms: Terms, actor: Actor, key: str) -> Rollout:
+    """A draft with its plan; records the paths that are missing, which takes as long as migrating does.
+
+    The same (actor, key) gives the rollout that exists. Raises InvalidRollout, KeyReused.
+    """
+    if release.state != Release.State.PUBLISHED:
+        raise InvalidRollout(f"Release {release} is {release.state}, not published.", field="release")
+    asked = Rollout(release=release, proposed_by=str(actor), key=key, **terms.row(now=timezone.now()))
+    if (known := _proposed(asked)) is not None:
+        return known
+    _keep(asked, plan_now(asked).plan)
+    try:
+        with transaction.atomic():
+            asked.save(force_insert=True)
+            audit(AuditAction.ROLLOUT_PROPOSED, actor=actor, object=(ObjectType.ROLLOUT, asked.pk))
+    except IntegrityError:
+        if (known := _proposed(asked)) is not None:
+            return known
+        raise
+    asked.refresh_from_db()
+    return asked
+
+
+def plan_now(rollout: Rollout) -> Frozen:
+    """What the rollout would do to the fleet as it is now. Writes nothing but the paths that are missing."""
+    release = rollout.release
+    fleet = chosen(rollout.selection, release=release.name, canary=rollout.canary)
+    older = older_than_expand(release)
+    return plan(release, fleet, waves=rollout.waves, terms=shown(rollout), older=older)
+
+
+def plan_of(rollout: Rollout) -> RolloutPlan:
+    """A draft's plan made anew, and kept if the fleet has changed since. StateConflict for one that was approved."""
+    allow(rollout, "approve")
+    fresh = plan_now(rollout).plan
+    if fresh.digest != rollout.plan_digest:
+        _keep(rollout, fresh)
+        draft = Rollout.objects.filter(pk=rollout.pk, state=RolloutState.DRAFT)
+        draft.update(plan=rollout.plan, plan_digest=fresh.digest, version=F("version") + 1)
+        rollout.refresh_from_db()
+    return fresh
+
+
+def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: str = "") -> Rollout:
+    """Freeze the targets and begin. `digest` is of the plan that the approver has read.
+
+    Raises PlanChanged, SamePerson, RolloutRefused, OlderStillRuns, TargetsTaken. Approved again: the same rollout.
+    """
+    if rollout.approved_by == str(actor) and rollout.plan_digest == digest:
+        return rollout
+    single = rollout.proposed_by == str(actor)
+    if single and not getattr(settings, "TENURE_SINGLE_OPERATOR", False):
+        raise SamePerson
+    allow(rollout, "approve")
+    frozen = plan_now(rollout)
+    if digest != frozen.plan.digest:
+        raise PlanChanged
+    _refuse(frozen.plan)
+    with acting(rollout, "approve", AuditAction.ROLLOUT_APPROVED, actor=actor) as held:
+        _keep(held, frozen.plan)
+        last = max((wave for _target, wave in frozen.targets), default=0)
+        settling.changed_from(
+            held,
+            RolloutState.DRAFT,
+            RolloutState.RUNNING,
+            plan=held.plan,
+            plan_digest=digest,
+            approved_by=str(actor),
+            approved_at=Now(),
+            single_operator=single,
+            last_wave=last,
+        )
+        freeze(held, frozen)
+        begin(held, actor=actor, request_id=request_id)
+        tell(held, EventType.ROLLOUT_APPROVED)
+    return held
+
+
+def _refuse(plan: RolloutPlan) -> None:
+    if plan.older:
+        more = len(plan.older)
+        raise OlderStillRuns(
+            f"{more} of the fleet run a release from before the expand: {', '.join(plan.older[:5])}.",
+            running=list(plan.older),
+        )
+    if plan.refusals:
+        first = plan.refusals[0]
+        raise RolloutRefused(first.reason, cure=first.instead, refusals=[refusal.reason for refusal in plan.refusals])
+
+
+def _proposed(asked: Rollout) -> Rollout | None:
+    known = Rollout.objects.select_related("release").filter(proposed_by=asked.proposed_by, key=asked.key).first()
+    if known is not None and (known.release_id, shown(known)) != (asked.release_id, shown(asked)):
+        raise KeyReused(f"This key proposed {known.public_id} before.", rollout=known.public_id)
+    return known
+
+
+def _keep(rollout: Rollout, plan: RolloutPlan) -> None:
+    rollout.plan, rollout.plan_digest = plan.row(), plan.digest

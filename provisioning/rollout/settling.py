@@ -1,0 +1,137 @@
+"""What a rollout does by itself: stop over its budget, end a wave once it is verified, and end.
+
+Each change compares the state before it sets the next, so that any number of lanes may find the same thing at once.
+"""
+
+from __future__ import annotations
+
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from provisioning.engine.record import ENGINE
+from provisioning.engine.workflow import StepContext
+from provisioning.models import OPEN_TARGETS, PauseReason, Rollout, RolloutState, RolloutTarget, TargetState
+from provisioning.rollout import seams
+from provisioning.rollout.budget import DRIFT, Budget
+from provisioning.rollout.freezing import join_late
+from provisioning.rollout.progress import toll_of
+from tenants import events
+from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import write as audit
+from tenants.events import EventType
+
+SAMPLE = 3  # targets of a wave that are looked at again, in the databases themselves
+NAMED = 5
+DIFFERS = "Something else changed it after it was recorded. Find out what, repair it, then retry."
+
+
+def stop_over_budget(ctx: StepContext, rollout: Rollout) -> bool:
+    """Pause the rollout if it has cost more than it may. Inside `ctx.control()`."""
+    breach = Budget.of(rollout.max_failures).breach(toll_of(rollout))
+    return bool(breach) and pause(rollout, PauseReason.ERROR_BUDGET, breach, actor=ENGINE, ctx=ctx)
+
+
+def settle(ctx: StepContext, rollout: Rollout) -> bool:
+    """End the current wave if nothing of it is left to do: on to the next, or to the end. Whether anything changed."""
+    if _unfinished(rollout).exists():
+        return False
+    wrong = _differing(rollout)
+    with ctx.control():
+        rollout = locked(rollout)
+        if rollout.state != RolloutState.RUNNING or _unfinished(rollout).exists():
+            return False
+        if wrong:
+            return _distrust(ctx, rollout, wrong)
+        if elsewhere := _recorded_elsewhere(rollout):
+            return pause(rollout, PauseReason.VERIFICATION, elsewhere, actor=ENGINE, ctx=ctx)
+        if stop_over_budget(ctx, rollout):
+            return True
+        return _go_on(ctx, rollout)
+
+
+def pause(rollout: Rollout, why: PauseReason, detail: str, *, actor: Actor, ctx: StepContext | None = None) -> bool:
+    """From running to paused, said why; False if it was not running. Audited, in the caller's transaction."""
+    changed = changed_from(
+        rollout, RolloutState.RUNNING, RolloutState.PAUSED, pause_reason=why, pause_detail=detail[:500]
+    )
+    if changed:
+        data = {"rollout": rollout.public_id, "reason": str(why)}
+        events.record_of_fleet(EventType.ROLLOUT_PAUSED, operation=ctx.run_id if ctx else rollout.run_id, data=data)
+        audit(AuditAction.ROLLOUT_PAUSED, actor=actor, object=(ObjectType.ROLLOUT, rollout.pk))
+    return changed
+
+
+def changed_from(rollout: Rollout, state: RolloutState, to: RolloutState, **changes: object) -> bool:
+    """Compare and set; the row that was given is brought up to date."""
+    rows = Rollout.objects.filter(pk=rollout.pk, state=state).update(state=to, version=F("version") + 1, **changes)
+    rollout.refresh_from_db(fields=["state", "version", *changes])
+    return rows == 1
+
+
+def locked(rollout: Rollout) -> Rollout:
+    """The row as it is now, held until the transaction ends."""
+    found: Rollout = (
+        Rollout.objects.select_for_update(no_key=True, of=("self",)).select_related("release").get(pk=rollout.pk)
+    )
+    return found
+
+
+def _unfinished(rollout: Rollout) -> QuerySet[RolloutTarget]:
+    return rollout.targets.filter(state__in=OPEN_TARGETS, wave__lte=rollout.wave)
+
+
+def _go_on(ctx: StepContext, rollout: Rollout) -> bool:
+    counts = {"wave": rollout.wave, "targets": rollout.targets.filter(wave=rollout.wave).count()}
+    if counts["targets"]:
+        data = {"rollout": rollout.public_id, **counts}
+        events.record_of_fleet(EventType.ROLLOUT_WAVE_COMPLETED, operation=ctx.run_id, data=data)
+    if rollout.wave < rollout.last_wave:
+        Rollout.objects.filter(pk=rollout.pk).update(wave=F("wave") + 1, version=F("version") + 1)
+    elif not join_late(rollout):
+        _end(ctx, rollout)
+    return True
+
+
+def _end(ctx: StepContext, rollout: Rollout) -> None:
+    """Success is that nobody is left behind, or somebody said why. What failed within the budget waits for a person."""
+    failed = rollout.targets.filter(state=TargetState.FAILED).count()
+    if failed:
+        detail = f"All waves are through; {failed} targets failed. Retry or skip them, or cancel."
+        pause(rollout, PauseReason.FAILURES_LEFT, detail, actor=ENGINE, ctx=ctx)
+        return
+    changed_from(rollout, RolloutState.RUNNING, RolloutState.SUCCEEDED, finished_at=Now())
+    events.record_of_fleet(EventType.ROLLOUT_SUCCEEDED, operation=ctx.run_id, data={"rollout": rollout.public_id})
+    counts = {"targets": rollout.targets.count()}
+    audit(AuditAction.ROLLOUT_SUCCEEDED, actor=ENGINE, object=(ObjectType.ROLLOUT, rollout.pk), counts=counts)
+
+
+def _differing(rollout: Rollout) -> list[tuple[RolloutTarget, str]]:
+    """A sample of the wave's targets that are not what they were recorded as, and how they differ."""
+    there = rollout.targets.filter(wave=rollout.wave, state=TargetState.SUCCEEDED)
+    sample = there.select_related("tenant", "pool", "cluster", "rollout").order_by("?")[:SAMPLE]
+    looked_at = [(target, seams.replayer.difference(target, rollout.release)) for target in sample]
+    return [(target, difference) for target, difference in looked_at if difference]
+
+
+def _distrust(ctx: StepContext, rollout: Rollout, wrong: list[tuple[RolloutTarget, str]]) -> bool:
+    for target, difference in wrong:
+        error = {
+            "class": DRIFT,
+            "code": "VERIFICATION_FAILED",
+            "detail": f"It is not on {rollout.release}.",
+            "hint": DIFFERS,
+            "difference": difference[:4_000],
+        }
+        rollout.targets.filter(pk=target.pk, state=TargetState.SUCCEEDED).update(state=TargetState.FAILED, error=error)
+    names = ", ".join(str(target.tenant or target.pool) for target, _difference in wrong)
+    return pause(rollout, PauseReason.VERIFICATION, f"Not as recorded: {names}.", actor=ENGINE, ctx=ctx)
+
+
+def _recorded_elsewhere(rollout: Rollout) -> str:
+    """Which of the wave's targets the register has on another release, in a sentence; empty if it agrees."""
+    there = rollout.targets.filter(wave=rollout.wave, state=TargetState.SUCCEEDED)
+    name = rollout.release.name
+    tenants = there.filter(tenant__isnull=False).exclude(tenant__release=name).values_list("tenant__slug", flat=True)
+    pools = there.filter(pool__isnull=False).exclude(pool__release=name).values_list("pool__schema", flat=True)
+    wrong = [*tenants[:NAMED], *pools[:NAMED]]
+    return f"Recorded on another release than {name}: {', '.join(wrong)}." if wrong else ""
