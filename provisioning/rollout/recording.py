@@ -14,11 +14,13 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
+from provisioning.databases.replaying import trouble_of
 from provisioning.engine.failure import Failure, Verdict, failure, is_outage, jitter
 from provisioning.engine.workflow import StepContext
 from provisioning.models import Rollout, RolloutTarget, TargetState
 from provisioning.rollout.budget import LOST_CONNECTION, OTHER
 from tenants import events
+from tenants.errors import TenureError
 from tenants.events import EventType
 from tenants.models import Placement, Pool, Tenant
 
@@ -77,10 +79,16 @@ def failed(target: RolloutTarget, raised: Exception, seconds: float) -> Ended:
 
 def error_of(raised: Exception, what: Failure) -> dict[str, Any]:
     """A target's `error`: the class the budget counts it in, the cause for an operator, and the cure."""
-    named = getattr(raised, "budget_class", LOST_CONNECTION if is_outage(raised) else OTHER)
     metadata = getattr(raised, "metadata", {})
-    said = {word: str(metadata[word])[:LONGEST_SAID] for word in SAID if metadata.get(word)}
-    return {"class": named, "code": what.code, "detail": what.detail, "hint": what.hint, **said}
+    said = {word: _text(metadata[word])[:LONGEST_SAID] for word in SAID if metadata.get(word)}
+    return {"class": class_of(raised), "code": what.code, "detail": what.detail, "hint": what.hint, **said}
+
+
+def class_of(raised: Exception) -> str:
+    """In which class the budget counts it."""
+    if isinstance(raised, TenureError):
+        return getattr(raised, "budget_class", "") or str(trouble_of(raised))
+    return LOST_CONNECTION if is_outage(raised) else OTHER
 
 
 def record(ctx: StepContext, rollout: Rollout, batch: Sequence[Ended]) -> None:
@@ -127,6 +135,11 @@ def _tell(ctx: StepContext, rollout: Rollout, batch: Sequence[Ended]) -> None:
     for budget_class, tenants in by_class.items():
         data = {"rollout": rollout.public_id, "class": budget_class}
         events.record_together(EventType.ROLLOUT_TARGET_FAILED, tenant_ids=tenants, operation=ctx.run_id, data=data)
+
+
+def _text(said: object) -> str:
+    """Lines stay lines."""
+    return "\n".join(map(str, said)) if isinstance(said, list) else str(said)
 
 
 def _dumped(value: dict[str, Any] | None) -> str | None:

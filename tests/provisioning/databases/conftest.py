@@ -1,8 +1,5 @@
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -62,33 +59,3 @@ def session(by_hand: PoolByHand) -> Iterator[Session]:
             writer.execute(INSERT, (name,))
     with closing(by_hand.login()) as opened:
         yield opened
-
-
-@pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> "Shelf":
-    """A small tenant application of this test's own: `write` a migration, and publish."""
-    name = f"shelf_{secrets.token_hex(4)}"
-    (tmp_path / name / "migrations").mkdir(parents=True)
-    for folder in (name, f"{name}/migrations"):
-        (tmp_path / folder / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    settings.TENANT_APPS = ["django.contrib.contenttypes", name]
-    return Shelf(name, tmp_path / name / "migrations")
-
-
-class Shelf:
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
-
-    def write(self, migration: str, operations: str, *, before: str = "", head: str = "") -> Path:
-        """`operations` is Python; `head` stands above the class; `before` names the migration it follows."""
-        path = self.folder / f"{migration}.py"
-        dependencies = [(self.name, before)] if before else []
-        path.write_text(
-            "from django.db import migrations, models\n"
-            f"{head}\n"
-            "class Migration(migrations.Migration):\n"
-            f"    dependencies = {dependencies}\n"
-            f"    operations = [{operations}]\n"
-        )
-        return path

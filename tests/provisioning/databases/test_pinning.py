@@ -9,8 +9,9 @@ from provisioning.databases import tiers
 from provisioning.databases.blueprint import publish
 from tenants.states import Tier
 from tests.fleet import BILLING
-from tests.provisioning.databases.conftest import MakeTenant, Shelf
+from tests.provisioning.databases.conftest import MakeTenant
 from tests.provisioning.databases.making import Made
+from tests.shelf import Shelf
 
 CODE = '''migrations.RunSQL("""
     CREATE TABLE secret (word text);

@@ -23,7 +23,8 @@ from provisioning.databases.servers import connect
 from provisioning.models import ClusterRelease, Release
 from tenants.models import Cluster
 from tests.fleet import BILLING
-from tests.provisioning.databases.conftest import MakeTenant, Shelf
+from tests.provisioning.databases.conftest import MakeTenant
+from tests.shelf import Shelf
 
 BOOKS = """
     migrations.CreateModel("Book", [

@@ -18,7 +18,8 @@ from tenants.models import Cluster, Pool
 from tenants.states import Tier
 from tests.fleet import BILLING
 from tests.pools import pool_apart
-from tests.provisioning.databases.conftest import MakeTenant, Shelf
+from tests.provisioning.databases.conftest import MakeTenant
+from tests.shelf import Shelf
 
 KEY = '("id", models.BigAutoField(primary_key=True))'
 SHELVES = f"""

@@ -8,7 +8,7 @@ from provisioning.databases.blueprint import publish
 from provisioning.databases.paths import path_between
 from provisioning.models import Release, ReleasePath
 from tests.fleet import BILLING
-from tests.provisioning.databases.conftest import Shelf
+from tests.shelf import Shelf
 
 HEAD = "from django.contrib.postgres.operations import AddIndexConcurrently\n"
 KEY = '("id", models.BigAutoField(primary_key=True))'

@@ -6,7 +6,7 @@ from django.core.management import call_command
 from provisioning.databases.blueprint import publish
 from provisioning.models import Release
 from tests.fleet import BILLING
-from tests.provisioning.databases.conftest import Shelf
+from tests.shelf import Shelf
 
 HEAD = """
 from django.contrib.postgres.indexes import BrinIndex, GinIndex

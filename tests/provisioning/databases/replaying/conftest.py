@@ -20,8 +20,9 @@ from tenants.placement import pool_group
 from tenants.states import Tier
 from tests.fleet import BILLING
 from tests.pools import pool_apart
-from tests.provisioning.databases.conftest import MakeTenant, Shelf
+from tests.provisioning.databases.conftest import MakeTenant
 from tests.provisioning.databases.making import Made
+from tests.shelf import Shelf
 
 BOOK = """
     migrations.CreateModel("Book", [
