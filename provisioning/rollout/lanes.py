@@ -48,6 +48,13 @@ class LaneInput:
 
 def take_targets(ctx: StepContext) -> Outcome:
     """One batch. Done when the rollout stands still or is over; it may be paused in the middle of a batch."""
+    outcome = _batch(ctx)
+    if isinstance(outcome, Done):
+        seams.replayer.close()
+    return outcome
+
+
+def _batch(ctx: StepContext) -> Outcome:
     rollout = rollout_of(ctx.input.rollout_id)
     if rollout.state != RolloutState.RUNNING or opens(
         timezone.now(), starts_at=rollout.starts_at, window=rollout.window

@@ -42,6 +42,9 @@ class Replayer(Protocol):
     def difference(self, target: RolloutTarget, release: Release) -> str:
         """In a sentence or some lines, how the target differs from the release; empty when it does not. Only reads."""
 
+    def close(self) -> None:
+        """A lane has ended: leave the servers. The next target is connected to anew."""
+
 
 class NoReplayer:
     """Refuses: this process was given none."""
@@ -51,6 +54,9 @@ class NoReplayer:
 
     def difference(self, target: RolloutTarget, release: Release) -> str:
         raise NoPath(f"Nobody here can compare {target} with {release}.")
+
+    def close(self) -> None:
+        """There is nothing to leave."""
 
 
 def recorded_path(source: Release, target: Release) -> ReleasePath:

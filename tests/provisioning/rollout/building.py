@@ -171,6 +171,9 @@ class PlainReplayer:
         with connect(target.cluster) as connection:
             return "" if _is_there(connection, schema) else "project.size is missing"
 
+    def close(self) -> None:
+        """It connects for each target."""
+
     def _walk(self, connection: Connection, schema: str, target: RolloutTarget, path: ReleasePath) -> None:
         run(connection, "SELECT set_config('lock_timeout', %s, true)", f"{target.rollout.lock_timeout_ms}ms")
         run(connection, "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", schema)
@@ -191,6 +194,9 @@ class RowsOnly:
 
     def difference(self, target: RolloutTarget, release: Release) -> str:
         return ""
+
+    def close(self) -> None:
+        """It never connects."""
 
 
 def _is_there(connection: Connection, schema: str) -> bool:

@@ -45,6 +45,7 @@ def pool(house: None, stack: Stack, shelf: Shelf) -> Iterator[Pool]:
     shelf.write("0001_books", BOOK)
     blueprint.publish(actor=BILLING)
     with pool_apart(stack) as pool:
+        Pool.objects.exclude(pk=pool.pk).update(ready_at=None)  # of another application, and none of this fleet's
         yield pool
 
 
@@ -84,7 +85,7 @@ def on(tenants: list[Tenant]) -> set[str]:
 
 
 def standing() -> set[State]:
-    return {standing.state for standing in lifecycle.survey_drift(Selection())}
+    return {standing.state for standing in lifecycle.survey_drift(lifecycle.targets_of(Selection()))}
 
 
 def rolled_out(release: Release) -> Rollout:
