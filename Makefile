@@ -22,7 +22,7 @@ test: $(DEV_STAMP) debian ## Run the tests (ARGS="-k onboard" to choose)
 django-tests: $(DEV_STAMP) ## Run Django's own tests of its ORM inside tenants, and compare (about 5 minutes)
 	$(BIN)/python -m tests.django_suite.compare $(MODULES)
 
-wagtail-history: $(DEV_STAMP) ## Roll Wagtail's releases out one by one, from 2.0 on (about 20 minutes; STOPS="2.0 8.0")
+wagtail-history: $(DEV_STAMP) ## Roll Wagtail's releases out one by one, from 2.0 on (12 minutes; STOPS="2.0 8.0")
 	WAGTAIL_STOPS="$(or $(STOPS),all)" $(BIN)/python -m pytest -n 0 tests/provisioning/rollout/test_wagtail_history.py
 
 check: $(DEV_STAMP) ## Lint, types, floors, migrations, deployment settings, API schema
