@@ -53,13 +53,19 @@ def superuser(stack: Stack) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> "Shelf":
     """A small tenant application of this test's own: `write` a migration, and publish."""
+    made = new_shelf(tmp_path, monkeypatch)
+    settings.TENANT_APPS = ["django.contrib.contenttypes", made.name]
+    return made
+
+
+def new_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> "Shelf":
+    """Without a migration, below `folder`."""
     name = f"shelf_{secrets.token_hex(4)}"
-    (tmp_path / name / "migrations").mkdir(parents=True)
-    for folder in (name, f"{name}/migrations"):
-        (tmp_path / folder / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    settings.TENANT_APPS = ["django.contrib.contenttypes", name]
-    return Shelf(name, tmp_path / name / "migrations")
+    (folder / name / "migrations").mkdir(parents=True)
+    for package in (name, f"{name}/migrations"):
+        (folder / package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(folder)
+    return Shelf(name, folder / name / "migrations")
 
 
 class Shelf:
