@@ -98,7 +98,7 @@ class Accepting:
         try:
             self.shape.judge(schema, answer, lines)
         except ShapeDiffers as differs:
-            if not is_accepted(self.target, differs.metadata["difference"]):
+            if not is_accepted(self.target, differs.difference):
                 raise
 
 
