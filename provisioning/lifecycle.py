@@ -96,6 +96,7 @@ actions_of_rollout, propose_rollout, plan_of, approve_rollout, pause_rollout = (
     rollouts.actions_of_rollout, rollouts.propose_rollout, rollouts.plan_of, rollouts.approve_rollout,
     rollouts.pause_rollout,
 )  # fmt: skip
+plan_rollout, plan_approval = rollouts.plan_rollout, rollouts.plan_approval
 resume_rollout, retry_failed, skip_target, cancel_rollout = (
     rollouts.resume_rollout, rollouts.retry_failed, rollouts.skip_target, rollouts.cancel_rollout,
 )  # fmt: skip
@@ -307,13 +308,13 @@ def sweep() -> None:
 __all__ = [
     "InvalidRollout", "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OlderStillRuns", "OperationInProgress",
     "PlanChanged", "ReasonMissing", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms", "SamePerson",
-    "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch", "actions_of",
-    "actions_of_rollout", "actions_of_tenant", "advance", "approve_rollout", "begin_context_keys", "cancel",
-    "cancel_rollout", "change_cluster", "change_pool", "current_release", "destroy_data_key", "finish_context_keys",
-    "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard", "onboard_together",
-    "pause", "pause_rollout", "plan_context_keys", "plan_of", "plan_onboard", "progress_of", "propose_rollout",
-    "publish", "published_keys", "register_cluster", "replace_token_keys", "resume", "resume_rollout",
-    "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key",
-    "rotate_pool_password", "rotate_token_key", "skip", "skip_target", "sweep", "undo", "update_tenant",
-    "verify_resources",
+    "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
+    "actions_of", "actions_of_rollout", "actions_of_tenant", "advance", "approve_rollout", "begin_context_keys",
+    "cancel", "cancel_rollout", "change_cluster", "change_pool", "current_release", "destroy_data_key",
+    "finish_context_keys", "force_complete", "hand_out_credentials", "hand_out_data_keys", "mint_token", "onboard",
+    "onboard_together", "pause", "pause_rollout", "plan_approval", "plan_context_keys", "plan_of", "plan_onboard",
+    "plan_rollout", "progress_of", "propose_rollout", "publish", "published_keys", "register_cluster",
+    "replace_token_keys", "resume", "resume_rollout", "retired_data_keys", "retry", "retry_failed", "retry_onboarding",
+    "rotate_credentials", "rotate_data_key", "rotate_pool_password", "rotate_token_key", "skip", "skip_target",
+    "sweep", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip
