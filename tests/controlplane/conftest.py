@@ -1,4 +1,4 @@
-"""What doors of rollouts are tried with: small schemas made by hand, a release that follows, a replayer of plain SQL."""
+"""What doors of rollouts are tried with: a release that follows the current one, and a replayer of plain SQL."""
 
 from tests.provisioning.rollout.conftest import release, replayer
 
