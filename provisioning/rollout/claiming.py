@@ -87,8 +87,16 @@ def claim(ctx: StepContext, rollout: Rollout, cluster_id: UUID, *, limit: int) -
         tenants = _locked(cursor, "tenant", [tenant for _id, tenant, _pool in found if tenant])
         pools = _locked(cursor, "pool", [pool for _id, _tenant, pool in found if pool])
         ids = [target for target, tenant, pool in found if tenant in tenants or pool in pools]
-        lane = {"lane": ctx.run_id, "fence": ctx.fence}
-        cursor.execute(TAKE, {"targets": ids, **lane, "blocked_s": BLOCKED_S, "fresh_s": FRESH_S})
+        cursor.execute(
+            TAKE,
+            {
+                "targets": ids,
+                "lane": ctx.run_id,
+                "fence": ctx.fence,
+                "blocked_s": BLOCKED_S,
+                "fresh_s": FRESH_S,
+            },
+        )
     taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING).order_by("wave", "position")
     targets = list(taken.select_related("tenant", "pool", "cluster"))
     for target in targets:

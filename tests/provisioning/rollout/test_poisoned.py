@@ -147,6 +147,8 @@ def test_a_failure_of_ours_stops_one_target_and_is_named_without_its_message(
 
     replayer.before = stumble
     rollout = driven(approved(release, max_failures={"count": 1}))
+    (group,) = lifecycle.progress_of(rollout).failures
+    assert (group.budget_class, group.code, group.targets) == ("other", "UNFORESEEN", 1)
     error = failures(rollout)["t0-acme"].error or {}
     assert (error["class"], error["code"]) == ("other", "UNFORESEEN")
     assert "secret" not in str(error)
@@ -156,8 +158,15 @@ def test_a_failure_of_ours_stops_one_target_and_is_named_without_its_message(
 def test_who_is_not_what_was_recorded_stops_the_wave(release: Release, replayer: PlainReplayer) -> None:
     made(1)
     differences = iter(["project.size is missing"])
-    replayer.difference = lambda _target, _release: next(differences, "")  # type: ignore[method-assign]
+    replayer.look = lambda _schema: next(differences, "")
     rollout = driven(approved(release))
     assert (rollout.state, rollout.pause_reason) == ("paused", "verification")
     assert (failures(rollout)["t0-acme"].error or {})["difference"] == "project.size is missing"
     assert driven(lifecycle.retry_failed(rollout, actor=ALICE)).state == "succeeded"
+
+
+def test_a_batch_stops_at_the_failure_that_is_one_too_many(release: Release, replayer: PlainReplayer) -> None:
+    for tenant in made(5):
+        spoil_row(tenant)
+    rollout = driven(approved(release, max_failures={"count": 1}))
+    assert (states(rollout), len(replayer.calls)) == ({"failed": 2, "waiting": 3}, 2)
