@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TextIO
+from typing import NoReturn, Protocol, TextIO
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
@@ -52,13 +52,14 @@ class Bars:
     """A bar for each wave, which fills up with whatever has ended."""
 
     file: TextIO
-    bars: dict[int, tqdm[None]] = field(default_factory=dict)
+    bars: dict[int, tqdm[NoReturn]] = field(default_factory=dict)
 
     def show(self, sight: Sight) -> None:
         for wave in sight.progress.waves:
             if wave.number not in self.bars:
+                place = len(self.bars)
                 self.bars[wave.number] = tqdm(
-                    desc=wave_name(wave.number), unit="target", position=len(self.bars), file=self.file, leave=True
+                    desc=wave_name(wave.number), unit="target", position=place, file=self.file, leave=True
                 )
             bar = self.bars[wave.number]
             bar.total, bar.n = wave.total, done(wave)

@@ -128,6 +128,7 @@ def _path(path: Mapping[str, Any], *, statements: bool) -> Iterator[str]:
     if rows:
         yield from table(("migration", "statements", "data operations", ""), rows)
     for each in path["migrations"]:
+        yield from (f"    {each['migration']} locks {_lock(lock)}" for lock in each["locks"])
         yield from (f"    {each['migration']} on rows: {_line(data)}" for data in each["data"])
         if statements:
             yield from (f"    {_line(statement)}" for statement in each["statements"])
@@ -144,6 +145,15 @@ def _failures(group: FailureGroup) -> Iterator[str]:
         yield f"    at {group.migration} {_line(group.statement)}".rstrip()
     if group.hint:
         yield f"    {group.hint}"
+
+
+def _lock(lock: Mapping[str, Any]) -> str:
+    work = [
+        words
+        for words, does in (("writes all of it anew", lock["rewrites"]), ("reads all of it", lock["scans"]))
+        if does
+    ]
+    return f"{lock['table'] or 'some table'}: {', '.join([lock['lock'], *work])}. {lock['why']}".rstrip()
 
 
 def _some(names: Sequence[str], count: int) -> Iterator[str]:

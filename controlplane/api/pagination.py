@@ -56,7 +56,9 @@ class NumberCursor(Text):
 class NumberedListQuery(ListQuery):
     """Of a list that goes by the number of its rows, the lowest first."""
 
-    cursor = NumberCursor(required=False, help_text="From `next` or `previous`, as it is.")
+    cursor = NumberCursor(  # type: ignore[assignment]  # the same parameter, of another form
+        required=False, help_text="From `next` or `previous`, as it is."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,34 @@ class PlannedWaveShape(serializers.Serializer[Any]):
     targets = serializers.DictField(child=serializers.IntegerField(), help_text="How many of each tier.")
 
 
+class PlannedLockShape(serializers.Serializer[Any]):
+    """What a statement does to a table that is there already, for whoever works in it meanwhile."""
+
+    table = serializers.CharField(allow_blank=True)
+    lock = serializers.CharField(help_text="PostgreSQL's name of the mode, such as ACCESS EXCLUSIVE.")
+    rewrites = serializers.BooleanField(help_text="It writes the whole table anew.")
+    scans = serializers.BooleanField(help_text="It reads the whole table.")
+    why = serializers.CharField(allow_blank=True)
+
+
 class PlannedMigrationShape(serializers.Serializer[Any]):
     """What one migration sends to each target."""
 
     migration = serializers.CharField()
     atomic = serializers.BooleanField(help_text="False: it is done step by step, and a death leaves it half done.")
     statements = serializers.ListField(child=serializers.CharField())
-    data = serializers.ListField(child=serializers.CharField(), help_text="Operations on rows, once for each tenant.")
+    data = serializers.ListField(  # type: ignore[assignment]  # a field of the body, not of the class
+        child=serializers.CharField(), help_text="Operations on rows, once for each tenant."
+    )
+    locks = PlannedLockShape(many=True)
 
 
 class PlannedPathShape(serializers.Serializer[Any]):
     """How those that are on one release get there."""
 
-    source = serializers.CharField(help_text="The release they are on.", allow_blank=True)
+    source = serializers.CharField(  # type: ignore[assignment]  # a field of the body, not of the class
+        help_text="The release they are on.", allow_blank=True
+    )
     pooled = serializers.BooleanField(help_text="Whether these are the migrations as pools see them.")
     targets = serializers.IntegerField(min_value=0)
     migrations = PlannedMigrationShape(many=True)

@@ -127,7 +127,9 @@ class RolloutRequest(Shape):
 
 def terms_of(asked: dict[str, Any]) -> lifecycle.RolloutTerms:
     """From a body that RolloutRequest has read."""
-    given = {name: asked[name] for name in ("canary", "waves", "parallelism", "max_failures") if name in asked}
+    given: dict[str, Any] = {
+        name: asked[name] for name in ("canary", "waves", "parallelism", "max_failures") if name in asked
+    }
     if "lock_timeout_s" in asked:
         given["lock_timeout_ms"] = max(1, round(asked["lock_timeout_s"] * MS))
     return lifecycle.RolloutTerms(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -207,7 +207,7 @@ NONE = _counts(WaveProgress(0))
 def _counts_of(ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
     states = {state: Count("pk", filter=Q(state=state)) for state in STATES}
     counted = RolloutTarget.objects.filter(rollout__in=ids).order_by().values("rollout")
-    rows = counted.annotate(targets=Count("pk"), late_ones=Count("pk", filter=Q(late=True)), **states)
+    rows: Iterable[Any] = counted.annotate(targets=Count("pk"), late_ones=Count("pk", filter=Q(late=True)), **states)
     return {
         row["rollout"]: {"late": row["late_ones"], **{name: row[name] for name in ("targets", *STATES)}} for row in rows
     }

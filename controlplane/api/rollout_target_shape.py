@@ -47,7 +47,9 @@ class RolloutTargetShape(serializers.Serializer[Any]):
     object = Constant("rollout_target")
     name = serializers.CharField(help_text="The tenant's slug, or the pool's name.")
     cluster = serializers.CharField()
-    source = serializers.CharField(help_text="The release it was on.")
+    source = serializers.CharField(  # type: ignore[assignment]  # a field of the body, not of the class
+        help_text="The release it was on."
+    )
     wave = serializers.IntegerField(min_value=0)
     late = serializers.BooleanField(help_text="It joined after the approval.")
     state = serializers.ChoiceField(choices=TargetState.choices)

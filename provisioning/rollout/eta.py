@@ -33,7 +33,8 @@ def eta_of(rollout: Rollout, *, now: datetime) -> Eta | None:
     if rollout.state != RolloutState.RUNNING:
         return None
     done = rollout.targets.filter(state=TargetState.SUCCEEDED, seconds__isnull=False)
-    lately: list[float] = sorted(done.order_by("-finished_at").values_list("seconds", flat=True)[:LOOKED_AT])
+    latest = done.order_by("-finished_at").values_list("seconds", flat=True)[:LOOKED_AT]
+    lately = sorted(seconds for seconds in latest if seconds is not None)
     left = rollout.targets.filter(state__in=OPEN_TARGETS).order_by().values("cluster").annotate(number=Count("pk"))
     most = max((row["number"] for row in left), default=0)
     if not most or len(lately) < FEWEST:

@@ -18,7 +18,7 @@ Exit status: 0 it succeeded (or the verb was done), 1 it is paused or some are l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TextIO, cast
 from uuid import uuid4
 
 from django.core.management.base import CommandError, CommandParser
@@ -142,7 +142,8 @@ class Command(TeachingCommand):
             self._follow(rollout)
 
     def _follow(self, rollout: Rollout) -> None:
-        with display_on(self.stdout._out, terminal=self.stdout.isatty()) as display:  # noqa: SLF001  tqdm wants a file
+        file = cast("TextIO", self.stdout._out)  # noqa: SLF001  Django's wrapper ends a line after each piece of a bar
+        with display_on(file, terminal=self.stdout.isatty()) as display:
             try:
                 sight = follow(rollout, display)
             except KeyboardInterrupt:
