@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from controlplane import rollout_following
+from controlplane.management.commands.rollout import Command
 from provisioning import lifecycle
 from provisioning.models import Queue, Release, ReleasePath, Rollout
 from provisioning.rollout import seams
@@ -136,6 +137,16 @@ def test_what_cannot_be_asked_is_refused(release: Release, words: tuple[str, ...
 def test_an_option_that_makes_no_sense_is_said_to(control: None, option: str, value: str) -> None:
     with pytest.raises(CommandError, match=re.escape(value)):
         call_command("rollout", "plan", "--to", "next", option, value)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["plan"], 2), (["plan", "--to", "no-such"], 2), (["plan", "--to", "next", "--wave", "x"], 2), (["walk"], 2)],
+)
+def test_a_process_ends_with_that_status(release: Release, words: list[str], status: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "rollout", *words])
+    assert ended.value.code == status
 
 
 def test_options_become_terms(release: Release) -> None:
