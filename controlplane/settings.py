@@ -225,6 +225,9 @@ SPECTACULAR_SETTINGS = {
         "ReleaseState": "provisioning.models.Release.State",
         "ResourceState": "provisioning.models.Resource.State",
         "ResourceKind": "provisioning.models.ResourceKind",
+        "RolloutState": "provisioning.models.RolloutState",
+        "RolloutTargetState": "provisioning.models.TargetState",
+        "PauseReason": "provisioning.models.PauseReason",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

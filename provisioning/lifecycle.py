@@ -101,6 +101,7 @@ actions_of_rollout, propose_rollout, plan_of, approve_rollout, pause_rollout = (
     rollouts.actions_of_rollout, rollouts.propose_rollout, rollouts.plan_of, rollouts.approve_rollout,
     rollouts.pause_rollout,
 )  # fmt: skip
+plan_rollout, plan_approval = rollouts.plan_rollout, rollouts.plan_approval
 resume_rollout, retry_failed, skip_target, cancel_rollout = (
     rollouts.resume_rollout, rollouts.retry_failed, rollouts.skip_target, rollouts.cancel_rollout,
 )  # fmt: skip
@@ -316,10 +317,10 @@ __all__ = [
     "actions_of", "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance", "approve_rollout",
     "begin_context_keys", "cancel", "cancel_rollout", "change_cluster", "change_pool", "current_release",
     "destroy_data_key", "finish_context_keys", "force_complete", "hand_out_credentials", "hand_out_data_keys",
-    "mint_token", "onboard", "onboard_together", "pause", "pause_rollout", "plan_context_keys", "plan_of",
-    "plan_onboard", "plan_repair_of_drift", "progress_of", "propose_rollout", "publish", "published_keys",
-    "register_cluster", "repair_drift", "replace_token_keys", "resume", "resume_rollout", "retired_data_keys",
-    "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password",
-    "rotate_token_key", "skip", "skip_target", "survey_drift", "sweep", "target_named", "targets_of", "undo",
-    "update_tenant", "verify_resources",
+    "mint_token", "onboard", "onboard_together", "pause", "pause_rollout", "plan_approval", "plan_context_keys",
+    "plan_of", "plan_onboard", "plan_repair_of_drift", "plan_rollout", "progress_of", "propose_rollout", "publish",
+    "published_keys", "register_cluster", "repair_drift", "replace_token_keys", "resume", "resume_rollout",
+    "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key",
+    "rotate_pool_password", "rotate_token_key", "skip", "skip_target", "survey_drift", "sweep", "target_named",
+    "targets_of", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip

@@ -29,13 +29,25 @@ class WavePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class LockPlan:
+    """A lock on a table that is there already; whether the statement writes all of it anew, or reads all of it."""
+
+    table: str
+    lock: str
+    rewrites: bool
+    scans: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationPlan:
-    """What one migration sends to each target, and which of its operations work on rows."""
+    """What one migration sends to each target, which locks that takes, and which operations work on rows."""
 
     migration: str
     atomic: bool
     statements: tuple[str, ...]
     data: tuple[str, ...]
+    locks: tuple[LockPlan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +166,27 @@ def _release(name: str) -> Release:
 def _path_plan(path: ReleasePath, source: str, count: int, *, pooled: bool) -> PathPlan:
     migrations = path.pool_migrations if pooled else path.migrations
     refusals = [*path.refusals, *(path.pool_refusals if pooled else [])]
+    locks = {weighed.migration: _locks(weighed.weights) for weighed in seams.weigh(path, pooled=pooled)}
     return PathPlan(
         source=source,
         pooled=pooled,
         targets=count,
-        migrations=tuple(map(_migration_plan, migrations)),
+        migrations=tuple(_migration_plan(migration, locks) for migration in migrations),
         refusals=tuple(Refusal(**refusal) for refusal in refusals),
     )
 
 
-def _migration_plan(migration: Mapping[str, Any]) -> MigrationPlan:
-    acts = migration["acts"]
+def _locks(weights: Iterable[seams.Weight]) -> tuple[LockPlan, ...]:
+    """Each once: ten columns of one table are one lock on it, and one reason."""
+    locks = (LockPlan(each.table, each.lock, each.rewrites, each.scans, each.why) for each in weights)
+    return tuple(dict.fromkeys(locks))
+
+
+def _migration_plan(migration: Mapping[str, Any], locks: Mapping[str, tuple[LockPlan, ...]]) -> MigrationPlan:
+    acts, name = migration["acts"], f"{migration['app']}.{migration['name']}"
     return MigrationPlan(
-        migration=f"{migration['app']}.{migration['name']}",
+        migration=name,
+        locks=locks.get(name, ()),
         atomic=migration["atomic"],
         statements=tuple(act["text"] for act in acts if act["kind"] == "ddl"),
         data=tuple(act.get("description") or act["text"] for act in acts if act["kind"] != "ddl"),

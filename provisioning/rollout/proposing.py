@@ -28,9 +28,8 @@ def propose_rollout(*, release: Release, terms: Terms, actor: Actor, key: str) -
 
     The same (actor, key) gives the rollout that exists. Raises InvalidRollout, KeyReused.
     """
-    if release.state != Release.State.PUBLISHED:
-        raise InvalidRollout(f"Release {release} is {release.state}, not published.", field="release")
-    asked = Rollout(release=release, proposed_by=str(actor), key=key, **terms.row(now=timezone.now()))
+    asked = _asked(release, terms)
+    asked.proposed_by, asked.key = actor.answerable, key
     if (known := _proposed(asked)) is not None:
         return known
     _keep(asked, plan_now(asked).plan)
@@ -46,6 +45,11 @@ def propose_rollout(*, release: Release, terms: Terms, actor: Actor, key: str) -
     return asked
 
 
+def plan_rollout(*, release: Release, terms: Terms) -> RolloutPlan:
+    """What `propose_rollout` would keep. Writes nothing but the paths that are missing. Raises InvalidRollout."""
+    return plan_now(_asked(release, terms)).plan
+
+
 def plan_now(rollout: Rollout) -> Frozen:
     """What the rollout would do to the fleet as it is now. Writes nothing but the paths that are missing."""
     release = rollout.release
@@ -54,10 +58,15 @@ def plan_now(rollout: Rollout) -> Frozen:
     return plan(release, fleet, waves=rollout.waves, terms=shown(rollout), older=older)
 
 
-def plan_of(rollout: Rollout) -> RolloutPlan:
-    """A draft's plan made anew, and kept if the fleet has changed since. StateConflict for one that was approved."""
+def plan_approval(rollout: Rollout) -> RolloutPlan:
+    """A draft's plan made anew: what an approval would do now. StateConflict for one that was approved."""
     allow(rollout, "approve")
-    fresh = plan_now(rollout).plan
+    return plan_now(rollout).plan
+
+
+def plan_of(rollout: Rollout) -> RolloutPlan:
+    """As `plan_approval`, and kept if the fleet has changed since."""
+    fresh = plan_approval(rollout)
     if fresh.digest != rollout.plan_digest:
         _keep(rollout, fresh)
         draft = Rollout.objects.filter(pk=rollout.pk, state=RolloutState.DRAFT)
@@ -71,10 +80,10 @@ def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: 
 
     Raises PlanChanged, SamePerson, RolloutRefused, OlderStillRuns, TargetsTaken. Approved again: the same rollout.
     """
-    if rollout.approved_by == str(actor) and rollout.plan_digest == digest:
+    if rollout.approved_by == actor.answerable and rollout.plan_digest == digest:
         return rollout
-    single = rollout.proposed_by == str(actor)
-    if single and not getattr(settings, "TENURE_SINGLE_OPERATOR", False):
+    single = rollout.proposed_by == actor.answerable
+    if single and not settings.TENURE_SINGLE_OPERATOR:
         raise SamePerson
     allow(rollout, "approve")
     frozen = plan_now(rollout)
@@ -90,7 +99,7 @@ def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: 
             RolloutState.RUNNING,
             plan=held.plan,
             plan_digest=digest,
-            approved_by=str(actor),
+            approved_by=actor.answerable,
             approved_at=Now(),
             single_operator=single,
             last_wave=last,
@@ -111,6 +120,13 @@ def _refuse(plan: RolloutPlan) -> None:
     if plan.refusals:
         first = plan.refusals[0]
         raise RolloutRefused(first.reason, cure=first.instead, refusals=[refusal.reason for refusal in plan.refusals])
+
+
+def _asked(release: Release, terms: Terms) -> Rollout:
+    """A row that nobody has saved."""
+    if release.state != Release.State.PUBLISHED:
+        raise InvalidRollout(f"Release {release} is {release.state}, not published.", field="release")
+    return Rollout(release=release, **terms.row(now=timezone.now()))
 
 
 def _proposed(asked: Rollout) -> Rollout | None:
