@@ -131,6 +131,7 @@ TENURE_TOKEN_AUDIENCE = env.text("TENURE_TOKEN_AUDIENCE", "tenant-application")
 # --- engine --------------------------------------------------------------------------------------------------------
 TENURE_LEASE_S = env.number("TENURE_LEASE_S", 30)
 TENURE_DEAF_AFTER_S = env.number("TENURE_DEAF_AFTER_S", 60)  # a worker that takes no message for so long ends itself
+TENURE_SINGLE_OPERATOR = env.flag("TENURE_SINGLE_OPERATOR", default=False)  # who proposes a rollout may approve it
 TENURE_FAILPOINT = env.text("TENURE_FAILPOINT", "")
 TENURE_TESTING = env.flag("TENURE_TESTING", default=False)
 if TENURE_FAILPOINT and not TENURE_TESTING:

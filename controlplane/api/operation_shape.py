@@ -21,7 +21,10 @@ from provisioning.models import HOLDING, Control, Direction, Run, RunLimit, RunS
 from provisioning.workflows import WORKFLOWS
 from tenants.placement import public_id
 
-TYPES = {f"tenant.{name.replace(' ', '_')}": name for name, _version in WORKFLOWS}
+OF_FLEET = "rollout"  # what is about no single tenant is called by its own name
+TYPES = {
+    f"{'' if name.startswith(OF_FLEET) else 'tenant.'}{name.replace(' ', '_')}": name for name, _version in WORKFLOWS
+}
 NAMES = {workflow: type_ for type_, workflow in TYPES.items()}
 KEY_ACTOR, USER_ACTOR = re.compile(r"api_key:[0-9a-f-]{32,36}"), re.compile(r"user:[0-9]{1,18}")
 

@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
                 ('not_before', models.DateTimeField(null=True)),
                 ('error', models.JSONField(encoder=django.core.serializers.json.DjangoJSONEncoder, null=True)),
                 ('blocked_by', models.UUIDField(null=True)),
+                ('blocked_since', models.DateTimeField(null=True)),
                 ('forgiven', models.BooleanField(default=False, help_text='It failed, and somebody let the rollout go on: it costs the budget nothing any more.')),
                 ('fence', models.BigIntegerField(null=True)),
                 ('cursor', models.JSONField(encoder=django.core.serializers.json.DjangoJSONEncoder, null=True)),

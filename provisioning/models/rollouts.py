@@ -144,7 +144,8 @@ class RolloutTarget(models.Model):
 
     `source` is the release it was on when it was frozen. `lane` and `fence` say who works on it while it is running:
     once that claim of that run has ended, any lane may take it over. `error` is `{class, code, detail, statement,
-    migration, hint, sqlstate, difference}`. `blocked_by` is the operation it waits for. `cursor` is the replayer's own.
+    migration, hint, sqlstate, difference}`, the last five where they are known. `blocked_by` is the operation it waits
+    for, `blocked_since` when it began to. `cursor` is the replayer's own.
     """
 
     rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="targets", db_index=False)
@@ -161,6 +162,7 @@ class RolloutTarget(models.Model):
     not_before = models.DateTimeField(null=True)
     error = models.JSONField(null=True, encoder=DjangoJSONEncoder)
     blocked_by = models.UUIDField(null=True)
+    blocked_since = models.DateTimeField(null=True)
     forgiven = models.BooleanField(
         default=False, help_text="It failed, and somebody let the rollout go on: it costs the budget nothing any more."
     )

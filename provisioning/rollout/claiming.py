@@ -5,6 +5,12 @@ The rows of the batch's tenants (and pools) are locked before the question wheth
 whoever accepts an operation locks the same row. So either the operation is there to be seen, and the target waits for
 it with `blocked_by`; or the target is running before the operation is accepted, and the operation's first step that
 touches tables sees it (`holding.py`). Only locked, never waited for: a row that somebody holds is left for later.
+
+# Note [A pool has its turn]
+Somebody may always be on the way into a pool. So it waits only for those who were accepted before it began to wait, and
+those accepted later wait for it: the same row of the pool is locked by both, so one of the two sees the other. A wait
+that nobody looks after (the rollout is paused, its window closed) does not count, and begins anew: for a claim after
+FRESH_S, for those who wait for the pool only after a longer time, so that no moment is both.
 """
 
 from __future__ import annotations
@@ -39,8 +45,11 @@ LOCK_OWNERS = {
 # In a pool only who is on the way in or out is waited for: of ten thousand tenants some have an operation at any time.
 TAKE = """
 WITH asked AS (
-    SELECT t.id, coalesce(own.id, inside.id) AS operation
+    SELECT t.id, coalesce(own.id, inside.id) AS operation, coalesce(waits.since, statement_timestamp()) AS since
     FROM provisioning_rollouttarget t
+    LEFT JOIN LATERAL (
+        SELECT t.blocked_since AS since WHERE t.not_before > statement_timestamp() - %(fresh_s)s * interval '1 s'
+    ) waits ON true
     LEFT JOIN LATERAL (
         SELECT r.id FROM provisioning_run r
         WHERE r.lock_key = 'tenant:' || t.tenant_id AND r.parent_id IS NULL AND r.finished_at IS NULL
@@ -49,12 +58,14 @@ WITH asked AS (
         SELECT r.id FROM tenants_placement p
         JOIN tenants_tenant n ON n.id = p.tenant_id AND n.state NOT IN ('active', 'suspended')
         JOIN provisioning_run r ON r.lock_key = 'tenant:' || n.id AND r.parent_id IS NULL AND r.finished_at IS NULL
+            AND (waits.since IS NULL OR r.created_at < waits.since)
         WHERE p.pool_id = t.pool_id AND p.active LIMIT 1
     ) inside ON true
     WHERE t.id = ANY (%(targets)s)
 )
 UPDATE provisioning_rollouttarget t SET
     blocked_by = asked.operation,
+    blocked_since = CASE WHEN asked.operation IS NOT NULL THEN asked.since END,
     state = CASE WHEN asked.operation IS NULL THEN 'running' ELSE 'waiting' END,
     lane_id = CASE WHEN asked.operation IS NULL THEN %(lane)s::uuid END,
     fence = CASE WHEN asked.operation IS NULL THEN %(fence)s::bigint END,
@@ -62,6 +73,7 @@ UPDATE provisioning_rollouttarget t SET
     not_before = CASE WHEN asked.operation IS NOT NULL THEN statement_timestamp() + %(blocked_s)s * interval '1 s' END
 FROM asked WHERE t.id = asked.id
 """
+FRESH_S = 30.0
 BLOCKED_S = 2.0  # until a blocked target is looked at again; meanwhile others have their turn
 
 
@@ -75,7 +87,16 @@ def claim(ctx: StepContext, rollout: Rollout, cluster_id: UUID, *, limit: int) -
         tenants = _locked(cursor, "tenant", [tenant for _id, tenant, _pool in found if tenant])
         pools = _locked(cursor, "pool", [pool for _id, _tenant, pool in found if pool])
         ids = [target for target, tenant, pool in found if tenant in tenants or pool in pools]
-        cursor.execute(TAKE, {"targets": ids, "lane": ctx.run_id, "fence": ctx.fence, "blocked_s": BLOCKED_S})
+        cursor.execute(
+            TAKE,
+            {
+                "targets": ids,
+                "lane": ctx.run_id,
+                "fence": ctx.fence,
+                "blocked_s": BLOCKED_S,
+                "fresh_s": FRESH_S,
+            },
+        )
     taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING).order_by("wave", "position")
     targets = list(taken.select_related("tenant", "pool", "cluster"))
     for target in targets:

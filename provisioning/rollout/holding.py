@@ -1,12 +1,16 @@
-"""Whose tables a rollout is changing, for operations that would meet it there. See claiming's Note on both."""
+"""Whose tables a rollout is changing, for operations that would meet it there. See claiming's Notes."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
-from provisioning.models import Rollout, RolloutState, RolloutTarget, TargetState
+from provisioning.models import Rollout, RolloutTarget, TargetState
+
+LOOKED_AFTER = timedelta(seconds=60)  # longer than a claim takes a wait for fresh
 
 
 def at_work_on(tenant_id: UUID) -> Rollout | None:
@@ -14,15 +18,15 @@ def at_work_on(tenant_id: UUID) -> Rollout | None:
     return _rollout(RolloutTarget.objects.filter(tenant=tenant_id, state=TargetState.RUNNING))
 
 
-def at_work_in(pool_id: UUID | None) -> Rollout | None:
-    """The rollout that has a pool in work now, or whose turn it would be but for those on their way into it.
+def at_work_in(pool_id: UUID | None, *, since: datetime) -> Rollout | None:
+    """The rollout that somebody accepted at `since` must let go first: it has the pool in work, or waits for it longer.
 
-    The latter counts too, or a pool that somebody always moves into would never have its turn.
+    None for who is in no pool.
     """
-    next_ = Q(state=TargetState.WAITING, blocked_by__isnull=False, rollout__state=RolloutState.RUNNING)
-    return (
-        _rollout(RolloutTarget.objects.filter(Q(state=TargetState.RUNNING) | next_, pool=pool_id)) if pool_id else None
-    )
+    if pool_id is None:
+        return None
+    waits = Q(state=TargetState.WAITING, blocked_since__lte=since, not_before__gt=Now() - LOOKED_AFTER)
+    return _rollout(RolloutTarget.objects.filter(Q(state=TargetState.RUNNING) | waits, pool=pool_id))
 
 
 def _rollout(targets: QuerySet[RolloutTarget]) -> Rollout | None:

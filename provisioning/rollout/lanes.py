@@ -52,7 +52,7 @@ def take_targets(ctx: StepContext) -> Outcome:
     if rollout.state != RolloutState.RUNNING or opens(
         timezone.now(), starts_at=rollout.starts_at, window=rollout.window
     ):
-        return Done({"state": rollout.state}, also=lambda: children.wake_family(ctx))
+        return Done({"state": rollout.state}, also=lambda: _leave(ctx))
     pace = (ctx.cursor or {}).get("pace", FIRST_PACE_S)
     with ctx.control():
         targets = claim(ctx, rollout, ctx.input.cluster_id, limit=max(1, min(MOST_AT_ONCE, int(A_BATCH_S / pace))))
@@ -111,6 +111,13 @@ def _idle(ctx: StepContext, rollout: Rollout) -> Outcome:
     wait = standing.due_at - timezone.now() if standing.due_at else SHORTLY
     note = f"{standing.waiting} wait, {standing.running} are being worked on"
     return Again(max(SHORTLY, min(wait, LONGEST_WAIT)), cursor=ctx.cursor, note=note)
+
+
+def _leave(ctx: StepContext) -> None:
+    """What this lane had in work when a former worker of it died waits for whoever goes on."""
+    mine = RolloutTarget.objects.filter(lane=ctx.run, state=TargetState.RUNNING)
+    mine.update(state=TargetState.WAITING, lane=None, fence=None)
+    children.wake_family(ctx)
 
 
 def rollout_of(pk: UUID) -> Rollout:

@@ -11,6 +11,7 @@ from typing import Any
 
 from provisioning.models import Release, ReleasePath
 from provisioning.rollout import seams
+from provisioning.rollout.errors import NoPath
 from provisioning.rollout.selection import Chosen, Fleet, LeftOut
 from provisioning.rollout.waves import numbers
 from tenants.errors import TenureError
@@ -116,7 +117,8 @@ def plan(
         zip(fleet.targets, numbers(len(fleet.targets), canary=canaries, waves=[*waves]), strict=True),
     )
     groups = Counter((target.release, target.tier == Tier.POOL) for target in fleet.targets)
-    paths, shown = {}, []
+    paths: dict[str, ReleasePath] = {}
+    shown = []
     for (source, pooled), count in sorted(groups.items()):
         try:
             paths[source] = paths.get(source) or seams.path_between(_release(source), release)
@@ -145,7 +147,7 @@ def plan(
 def _release(name: str) -> Release:
     found = Release.objects.filter(name=name, state=Release.State.PUBLISHED).first()
     if found is None:
-        raise seams.NoPath(f"There is no published release {name!r}.")
+        raise NoPath(f"There is no published release {name!r}.")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,8 @@ from django.db.models.fields.json import KT
 
 from provisioning.models import OPEN_TARGETS, Rollout, RolloutTarget, TargetState
 from provisioning.rollout.budget import Toll
+
+GROUPED = ("error__class", "error__code", "error__detail", "error__statement", "error__migration", "error__hint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,13 @@ class WaveProgress:
 class FailureGroup:
     """Failed targets with one class, code and statement."""
 
+    targets: int
     budget_class: str
     code: str
     detail: str
     statement: str
     migration: str
     hint: str
-    targets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +62,18 @@ class Progress:
 
 def progress_of(rollout: Rollout) -> Progress:
     """Of a rollout that was approved; a draft has no targets yet."""
-    counts = {str(state): Count("pk", filter=Q(state=state)) for state in TargetState}
-    waves = rollout.targets.values("wave").annotate(**counts, late_ones=Count("pk", filter=Q(late=True)))
-    words = ("code", "detail", "statement", "migration", "hint")
-    failed = rollout.targets.filter(state=TargetState.FAILED)
-    grouped = failed.values(budget_class=KT("error__class"), **{word: KT(f"error__{word}") for word in words})
-    groups = grouped.annotate(number=Count("pk")).order_by("-number", "budget_class", "code")
+    waves: dict[int, Counter[str]] = defaultdict(Counter)
+    by_state = rollout.targets.order_by().values_list("wave", "state", "late").annotate(number=Count("pk"))
+    for wave, state, late, number in by_state:
+        waves[wave][state] += number
+        waves[wave]["late"] += number * late
+    grouped = rollout.targets.filter(state=TargetState.FAILED).order_by().values_list(*map(KT, GROUPED))
+    groups = [(number, words) for *words, number in grouped.annotate(number=Count("pk"))]
     return Progress(
-        waves=tuple(
-            WaveProgress(row["wave"], late=row["late_ones"], **{state: row[state] for state in counts})
-            for row in waves.order_by("wave")
-        ),
+        waves=tuple(WaveProgress(wave, **counts) for wave, counts in sorted(waves.items())),
         failures=tuple(
-            FailureGroup(
-                budget_class=row["budget_class"],
-                targets=row["number"],
-                **{word: row[word] or "" for word in words},
-            )
-            for row in groups
+            FailureGroup(number, *(str(word or "") for word in words))
+            for number, words in sorted(groups, key=lambda group: -group[0])
         ),
     )
 

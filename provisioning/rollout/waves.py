@@ -46,4 +46,5 @@ def _is_size(size: object, *, most: int | None) -> bool:
 
 
 def _share(total: int, wave: Mapping[str, Any]) -> int:
-    return ceil(total * wave["percent"] / WHOLE)
+    percent: float = wave["percent"]
+    return ceil(total * percent / WHOLE)

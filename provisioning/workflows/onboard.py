@@ -80,7 +80,7 @@ def reserve_placement(ctx: StepContext) -> Outcome:
     placement = Placement.objects.filter(tenant=tenant, active=True).select_related("cluster").first()
     if placement is None:
         placement = reserve(tenant, Tier(ctx.input.tier))
-    if (rollout := at_work_in(placement.pool_id)) is not None:
+    if (rollout := at_work_in(placement.pool_id, since=ctx.run.created_at)) is not None:
         return Again(WHILE_MIGRATED, note=f"Rollout {rollout.public_id} is at work in its pool.")
     plan_resources(tenant)
     return Done({"cluster": placement.cluster.name, "database": placement.database, "schema": placement.schema})

@@ -74,7 +74,8 @@ def work(workflows: Any, order: dict[str, Any]) -> None:
     known = {tuple(key): workflows[tuple(key)] for key in order["known"]} if order["known"] else workflows
     while True:
         try:
-            advance(queue=Queue.OPERATIONS, workflows=known, slice_s=order["slice_s"])
+            for queue in Queue:
+                advance(queue=queue, workflows=known, slice_s=order["slice_s"])
         except (OperationalError, InterfaceError):  # as a Celery task would fail; the next wake-up tries again
             connection.close()
         if not order["forever"]:

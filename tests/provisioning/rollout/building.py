@@ -5,15 +5,16 @@ Each schema has `project (id, name)` and `django_migrations (app, name)`; the re
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 from django.db.models import Max
+from django.db.models.functions import Now
 from psycopg import sql
 
 from provisioning import lifecycle
@@ -24,13 +25,13 @@ from provisioning.rollout import seams
 from provisioning.rollout.budget import DATA_ERROR, DRIFT, LOCK_TIMEOUT, LOST_CONNECTION
 from provisioning.rollout.seams import Arrived, Replayed
 from tenants.audit import Actor
-from tenants.models import Cluster, Placement, Plan, Pool, Tenant
+from tenants.models import Cluster, Placement, Plan, Tenant
 from tenants.placement import tenant_key
 from tenants.states import TenantState, Tier
 from tests.crashes.harness import LONG_AGO
 from tests.fleet import BILLING
 
-ALICE = Actor("user", "1", "Alice")
+ALICE, BOB = Actor("user", "1", "Alice"), Actor("user", "2", "Bob")
 PLACEHOLDER = "bp_" + "7" * 32
 STATEMENTS = (
     f"ALTER TABLE {PLACEHOLDER}.project ADD COLUMN size integer NOT NULL DEFAULT 0",
@@ -142,12 +143,14 @@ def applied(tenant: Tenant) -> int:
         return int(run(connection, "SELECT count(*) FROM django_migrations WHERE name = %s", MIGRATION[1])[0][0])
 
 
-@dataclass(slots=True)
+@dataclass
 class PlainReplayer:
-    """The path's text in one transaction, told apart by what PostgreSQL says. `calls` is who was replayed, in order."""
+    """The path's text in one transaction, told apart by what PostgreSQL says. `calls` is who was replayed, in order;
+    `before` is called first, and `look` instead of comparing."""
 
     calls: list[str] = field(default_factory=list)
     before: Callable[[RolloutTarget], None] | None = None
+    look: Callable[[str], str] | None = None
 
     def replay(self, target: RolloutTarget, path: ReleasePath) -> Replayed:
         schema = target.pool.schema if target.pool else tenant_key(target.tenant_id or uuid4())
@@ -163,6 +166,8 @@ class PlainReplayer:
 
     def difference(self, target: RolloutTarget, release: Release) -> str:
         schema = target.pool.schema if target.pool else tenant_key(target.tenant_id or uuid4())
+        if self.look is not None:
+            return self.look(schema)
         with connect(target.cluster) as connection:
             return "" if _is_there(connection, schema) else "project.size is missing"
 
@@ -229,9 +234,11 @@ def approved(release: Release, **terms: Any) -> Rollout:
 
 
 def time_passes() -> None:
-    """What waits is due, in runs and in targets."""
-    Run.objects.filter(state__in=["queued", "running"], lease_until=None).update(run_at=LONG_AGO)
-    RolloutTarget.objects.filter(state="waiting", not_before__isnull=False).update(not_before=LONG_AGO)
+    """What waits is due: runs of rollouts, and targets."""
+    fleet = Run.objects.filter(queue=Queue.FLEET, state__in=["queued", "running"], lease_until=None)
+    fleet.update(run_at=LONG_AGO)
+    due = Now() - timedelta(seconds=1)
+    RolloutTarget.objects.filter(state="waiting", not_before__isnull=False).update(not_before=due)
 
 
 def driven(rollout: Rollout, *, turns: int = 40) -> Rollout:
@@ -251,11 +258,3 @@ def states(rollout: Rollout) -> dict[str, int]:
     for state in rollout.targets.values_list("state", flat=True):
         found[state] = found.get(state, 0) + 1
     return found
-
-
-def an_empty_pool() -> Pool:
-    return Pool.objects.get()
-
-
-def cluster_url() -> str:
-    return os.environ["CLUSTER_URL"]

@@ -25,6 +25,9 @@ def test_canaries_go_first_and_then_wave_after_wave(release: Release, replayer: 
     assert replayer.calls[0] == f"t_{tenants[5].pk.hex}"
     assert set(Tenant.objects.values_list("release", flat=True)) == {release.name}
     assert [applied(tenant) for tenant in tenants] == [1] * 12
+    progress = lifecycle.progress_of(rollout)
+    assert [(wave.number, wave.succeeded) for wave in progress.waves] == [(0, 1), (1, 3), (2, 2), (3, 6)]
+    assert (progress.total.total, progress.total.late, progress.failures) == (12, 0, ())
     told = Event.objects.filter(tenant=None).order_by("id").values_list("type", flat=True)
     assert list(told) == ["rollout.approved", *["rollout.wave_completed"] * 4, "rollout.succeeded"]
 

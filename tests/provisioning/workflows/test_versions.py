@@ -4,6 +4,8 @@ from provisioning.workflows import WORKFLOWS
 
 RELEASED = {
     ("onboard", 1): "c12a9bc425cba7e1a45ab4ec6f1b4ce2233a46619cc060a42cab90261ad365f8",
+    ("rollout", 1): "402bc1e562a60425c4c38f53b9f82c11ccd9e15a9f39077caefe8b2218a94a69",
+    ("rollout lane", 1): "a2bd9319dccc079859b9fed76e9e2df644bf6dfb32cf96cf075f2d62fffc389f",
     ("rotate credentials", 1): "1f4a92f42a68fcdc72e7cfb9bd5b6239ecd2c7a59c8a1e2623334728199c195c",
 }
 """SHA-256 of each version's shape. A changed digest means: raise the version, keep the old one listed, add a line."""
