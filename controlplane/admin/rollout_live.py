@@ -170,18 +170,15 @@ def _waits(rollout: Rollout, targets: Wave, now: datetime) -> Iterator[str]:
     if at := opening_of(rollout, now):
         until = f"{at.astimezone(UTC):%a %d %b %H:%M} UTC"
         outside = rollout.window is not None and not (rollout.starts_at and rollout.starts_at > now)
-        yield (
-            f"Waits for its window ({window_of(rollout)}), which opens {until}."
-            if outside
-            else (f"Waits for its start, {until}.")
-        )
+        window = f"Waits for its window ({window_of(rollout)}), which opens {until}."
+        yield window if outside else f"Waits for its start, {until}."
     if rollout.run is not None and rollout.run.state in (RunState.PAUSED, RunState.PARKED):
         yield f"Its operation is {rollout.run.state}: it needs a person."
     if targets.blocked:
         yield f"{_some(targets.blocked)} for an operation on the same tenant or pool to end."
     if targets.again:
-        at = f", the next {targets.due_at:%H:%M:%S} UTC" if targets.due_at and targets.due_at > now else ""
-        yield f"{_some(targets.again)} to be tried again{at}."
+        due = f", the next {targets.due_at:%H:%M:%S} UTC" if targets.due_at and targets.due_at > now else ""
+        yield f"{_some(targets.again)} to be tried again{due}."
 
 
 def _some(number: int) -> str:

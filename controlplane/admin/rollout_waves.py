@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Count, Min, Q, QuerySet, TextField, Value
 from django.db.models.fields.json import KT
@@ -116,7 +117,8 @@ def waves_of(rollout: Rollout) -> list[Wave]:
     """In their order; a draft has none yet."""
     states = {str(state): Count("pk", filter=Q(state=state)) for state in TargetState}
     waits = Q(state=TargetState.WAITING)
-    rows = rollout.targets.order_by("wave").values("wave").annotate(
+    by_wave: Any = rollout.targets.order_by("wave").values("wave")
+    rows = by_wave.annotate(
         **states,
         late_ones=Count("pk", filter=Q(late=True)),
         blocked=Count("pk", filter=waits & Q(blocked_by__isnull=False)),
@@ -147,13 +149,15 @@ def with_cause(targets: QuerySet[RolloutTarget]) -> QuerySet[RolloutTarget]:
     """Annotate `cause`: the same for all that failed of the same class, code, SQLSTATE, migration and statement."""
     words = [Coalesce(KT(f"error__{word}"), Value(""), output_field=TextField()) for word in CAUSE]
     whole = Concat(*(part for word in words for part in (word, Value("|"))), output_field=TextField())
-    return targets.annotate(cause=MD5(whole))
+    caused: QuerySet[RolloutTarget] = targets.annotate(cause=MD5(whole))
+    return caused
 
 
 def causes_of(rollout: Rollout) -> list[Cause]:
     """What failed and why, the most frequent first."""
     said = (*CAUSE, "detail", "hint", "difference")
-    groups = with_cause(rollout.targets.filter(state=TargetState.FAILED)).values("cause").annotate(
+    by_cause: Any = with_cause(rollout.targets.filter(state=TargetState.FAILED)).order_by()
+    groups = by_cause.values("cause").annotate(
         number=Count("pk"),
         charged=Count("pk", filter=Q(forgiven=False)),
         **{f"its_{word}": Coalesce(Min(KT(f"error__{word}")), Value(""), output_field=TextField()) for word in said},

@@ -47,8 +47,9 @@ def rollout_screens() -> list[str]:
     odd = [{"state": "failed", "error": standing_rollouts.DRIFTED}, standing_rollouts.blocked(running.run_id)]
     late = {"state": "waiting", "late": True}
     standing_rollouts.targets(running, ["succeeded", "running", "failed", "skipped", *odd, late, *["waiting"] * 33])
-    why = {"pause_reason": "error_budget", "pause_detail": "4 targets failed; the budget is 3."}
-    stopped = standing_rollouts.rollout(release, "paused", **why)
+    stopped = standing_rollouts.rollout(
+        release, "paused", pause_reason="error_budget", pause_detail="4 targets failed; the budget is 3."
+    )
     standing_rollouts.targets(stopped, ["failed", "waiting"], prefix="s")
     rollout, target = "/admin/provisioning/rollout/", "/admin/provisioning/rollouttarget/"
     failed = stopped.targets.get(state="failed")
