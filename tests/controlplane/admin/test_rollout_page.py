@@ -197,12 +197,12 @@ def test_every_number_leads_to_a_list_of_that_many(ops: Client, running: Rollout
 def test_the_plan_says_what_each_migration_sends_locks_and_changes(ops: Client, release: Release) -> None:
     plan = made.plan_of(release, {0: 1, 1: 9})
     plan["paths"][0]["migrations"] = [
-        {**made.MIGRATION, "weights": [made.WEIGHT, {**made.WEIGHT, "rewrites": True}]},
-        {"migration": "projects.0006_index", "atomic": False, "statements": [], "data": []},
+        {**made.MIGRATION, "locks": [made.WEIGHT, {**made.WEIGHT, "rewrites": True}]},
+        {"migration": "projects.0006_index", "atomic": False, "statements": [], "data": [], "locks": []},
     ]
     text = words(page(ops, made.rollout(release, "draft", plan=plan)).split('id="proposed"')[1])
     for said in (
-        "sha256:", "10; 2 are on it already", "canaries: 1 schema wave 1: 9 schema", "not weighed",
+        "sha256:", "10; 2 are on it already", "canaries: 1 schema wave 1: 9 schema", "none that anybody waits for",
         "projects_project ACCESS EXCLUSIVE scans", "rewrites scans Every row is looked at.",
         "Fill the names that are empty", "not in one transaction", "half-made The tenant is provisioning.",
         "not known: nobody has rehearsed it", "CHECK (&quot;name&quot;",
