@@ -1,9 +1,13 @@
 """A folder of SQL files as the tenant application: published, onboarded in every tier, rolled out and taken back."""
 
+import base64
+import time
 from collections.abc import Iterator
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -126,6 +130,24 @@ def test_tenants_of_every_tier_have_their_own_rows(tenants: list[Tenant]) -> Non
     for tenant in tenants:
         assert asked(tenant, STORY) == [(tenant.slug, 7, 1, "open", 2)]
     assert standing() == {State.AS_RELEASED}
+
+
+def test_an_application_without_the_kit_says_for_whom_it_works(pool: Pool) -> None:
+    """As docs/sql-releases.md has it, with what the API hands out."""
+    acme, globex = onboarded("acme", Tier.POOL), onboarded("globex", Tier.POOL)
+    asked(acme, sql.SQL(ORDER).format(name="acme", email="a@example.org"))
+    for tenant, customers in ((acme, [("acme",)]), (globex, [])):
+        given = lifecycle.hand_out_credentials(tenant=tenant, actor=BILLING).database
+        assert given.context_key is not None
+        handed_out = given.context_key.as_json()
+        key, expires = base64.urlsafe_b64decode(handed_out["key"]), int(time.time()) + 30
+        inner = sha256(key + b"Tuse" + expires.to_bytes(8, "big")).digest()
+        ticket = (str(tenant.pk), str(tenant.incarnation), expires, handed_out["version"], sha256(key + inner).digest())
+        login = {"host": given.host, "port": given.port, "dbname": given.name, "user": given.user}
+        options = f"-c search_path={given.schema}"
+        with psycopg.connect(**login, password=given.password, options=options) as session:
+            session.execute("SELECT tenure_guard.enter('use', %s, %s, %s, %s, %s)", ticket)
+            assert session.execute("SELECT name FROM customer").fetchall() == customers
 
 
 def test_two_more_files_reach_every_tier_and_are_taken_back(
