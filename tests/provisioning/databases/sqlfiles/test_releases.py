@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from controlplane.stack.embedded import Stack
 from provisioning import lifecycle
@@ -143,9 +144,9 @@ def test_an_application_without_the_kit_says_for_whom_it_works(pool: Pool) -> No
         key, expires = base64.urlsafe_b64decode(handed_out["key"]), int(time.time()) + 30
         inner = sha256(key + b"Tuse" + expires.to_bytes(8, "big")).digest()
         ticket = (str(tenant.pk), str(tenant.incarnation), expires, handed_out["version"], sha256(key + inner).digest())
-        login = {"host": given.host, "port": given.port, "dbname": given.name, "user": given.user}
+        address = make_conninfo(host=given.host, port=given.port, dbname=given.name, user=given.user)
         options = f"-c search_path={given.schema}"
-        with psycopg.connect(**login, password=given.password, options=options) as session:
+        with psycopg.connect(address, password=given.password, options=options) as session:
             session.execute("SELECT tenure_guard.enter('use', %s, %s, %s, %s, %s)", ticket)
             assert session.execute("SELECT name FROM customer").fetchall() == customers
 
