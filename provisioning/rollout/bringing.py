@@ -10,7 +10,18 @@ from uuid import UUID
 
 from provisioning.databases import drift
 from provisioning.databases.releases import release_named
-from provisioning.databases.replaying import Expected, Lane, Shape, ShapeDiffers, Stamped, Target, Unfinished, replay
+from provisioning.databases.replaying import (
+    Expected,
+    Lane,
+    Shape,
+    ShapeDiffers,
+    Stamped,
+    StatementFailed,
+    Target,
+    Trouble,
+    Unfinished,
+    replay,
+)
 from provisioning.databases.replaying.walks import walk_of
 from provisioning.databases.servers import server_errors
 from provisioning.models import AdoptedDrift, Release, ReleasePath, RolloutTarget
@@ -34,15 +45,21 @@ class DatabaseReplayer:
         place, pooled = place_of(target), target.pool_id is not None
         stamps = self._known(path.target, pooled=pooled)
         before = len(stamps)
-        if not walk_of(path, pooled=pooled).at_once and target.cursor is None:
+        at_once = walk_of(path, pooled=pooled).at_once
+        if not at_once and target.cursor is None:
             self._refuse_drift(target, place, path.source)  # at once, drift is found before the commit
-        outcome = replay(
-            place,
-            path,
-            expected=Accepting(Stamped(Shape.of(path.target, pooled=pooled), stamps), target),
-            lane=self._own_lane(),
-            lock_timeout=timedelta(milliseconds=target.rollout.lock_timeout_ms),
-        )
+        try:
+            outcome = replay(
+                place,
+                path,
+                expected=Accepting(Stamped(Shape.of(path.target, pooled=pooled), stamps), target),
+                lane=self._own_lane(),
+                lock_timeout=timedelta(milliseconds=target.rollout.lock_timeout_ms),
+            )
+        except StatementFailed as failed:
+            if at_once and failed.metadata["trouble"] == Trouble.OTHER:  # rows are not to blame, and nothing was done
+                self._blame_drift(failed, target, place, path.source)
+            raise
         if len(stamps) > before:
             for stamp in stamps - known(path.target, pooled=pooled):
                 learn(path.target, stamp, pooled=pooled)
@@ -62,6 +79,14 @@ class DatabaseReplayer:
     def _refuse_drift(self, target: RolloutTarget, place: Target, release: Release) -> None:
         if lines := self._lines(target, place, release_named(release.name)):
             raise ShapeDiffers(place.schema, lines)
+
+    def _blame_drift(self, failed: StatementFailed, target: RolloutTarget, place: Target, release: Release) -> None:
+        """A statement that fits the release fails where somebody has changed what it is about."""
+        try:
+            self._refuse_drift(target, place, release)
+        except ShapeDiffers as differs:
+            differs.metadata |= {name: failed.metadata[name] for name in ("statement", "migration", "sqlstate")}
+            raise differs from failed
 
     def _lines(self, target: RolloutTarget, place: Target, release: Release) -> list[str]:
         """What differs and was not accepted."""
