@@ -120,7 +120,7 @@ def _shown(migrations: list[dict[str, Any]], summaries: list[StepSummary]) -> It
 
 def _texts(migration: Mapping[str, Any], *, ddl: bool) -> Iterator[str]:
     acts = (act for act in migration["acts"] if (act["kind"] == "ddl") == ddl)
-    return (_cut(act["text"] if ddl else act.get("description") or act["text"]) for act in acts)
+    return (cut(act["text"] if ddl else act.get("description") or act["text"]) for act in acts)
 
 
 def _locks(weights: Iterable[Weight]) -> tuple[LockPlan, ...]:
@@ -129,5 +129,5 @@ def _locks(weights: Iterable[Weight]) -> tuple[LockPlan, ...]:
     return tuple(dict.fromkeys(locks))[:LOCKS]
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     return text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
