@@ -8,7 +8,7 @@ class ProvisioningConfig(AppConfig):
 
     def ready(self) -> None:
         from provisioning.checks import versions_in_use_are_listed
-        from provisioning.databases.paths import path_between, statements_per_migration
+        from provisioning.databases.paths import path_between
         from provisioning.rollout import seams
         from provisioning.rollout.bringing import DatabaseReplayer
         from provisioning.workflows import data_keys, handing_out
@@ -16,5 +16,5 @@ class ProvisioningConfig(AppConfig):
 
         credentials.register(handing_out.InProcess())
         keys.register(data_keys.InProcess())
-        seams.replayer, seams.path_between, seams.weigh = DatabaseReplayer(), path_between, statements_per_migration
+        seams.replayer, seams.path_between = DatabaseReplayer(), path_between
         checks.register(checks.Tags.database)(versions_in_use_are_listed)

@@ -42,6 +42,8 @@ class AuditAction(StrEnum):
     DRIFT_ADOPTED = "drift.adopted"
     DRIFT_REPAIRED = "drift.repaired"
     ROLLOUT_PROPOSED = "rollout.proposed"
+    ROLLOUT_REHEARSED = "rollout.rehearsed"
+    ROLLOUT_OVERRIDDEN = "rollout.overridden"
     ROLLOUT_APPROVED = "rollout.approved"
     ROLLOUT_PAUSED = "rollout.paused"
     ROLLOUT_RESUMED = "rollout.resumed"

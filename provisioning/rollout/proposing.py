@@ -9,13 +9,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from provisioning.errors import KeyReused, PlanChanged
-from provisioning.models import Release, Rollout, RolloutState
+from provisioning.models import Rehearsal, Release, Rollout, RolloutState
 from provisioning.rollout import settling
 from provisioning.rollout.acting import acting, allow, begin, tell
 from provisioning.rollout.contracts import older_than_expand
 from provisioning.rollout.errors import InvalidRollout, OlderStillRuns, RolloutRefused, SamePerson
 from provisioning.rollout.freezing import freeze
 from provisioning.rollout.plan import Frozen, RolloutPlan, plan
+from provisioning.rollout.rehearsal import NORMAL, Limits, refuse_what_was_found, rehearse, with_estimate
 from provisioning.rollout.selection import chosen
 from provisioning.rollout.terms import Terms, shown
 from tenants.audit import Actor, AuditAction, ObjectType
@@ -55,7 +56,7 @@ def plan_now(rollout: Rollout) -> Frozen:
     release = rollout.release
     fleet = chosen(rollout.selection, release=release.name, canary=rollout.canary)
     older = older_than_expand(release)
-    return plan(release, fleet, waves=rollout.waves, terms=shown(rollout), older=older)
+    return with_estimate(plan(release, fleet, waves=rollout.waves, terms=shown(rollout), older=older), rollout)
 
 
 def plan_approval(rollout: Rollout) -> RolloutPlan:
@@ -75,10 +76,18 @@ def plan_of(rollout: Rollout) -> RolloutPlan:
     return fresh
 
 
-def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: str = "") -> Rollout:
+def rehearse_rollout(rollout: Rollout, *, k: int = 3, actor: Actor, limits: Limits = NORMAL) -> Rehearsal:
+    """Walk a draft on copies, in this process; the plan then has an estimate. See `rehearsal.rehearse`."""
+    return rehearse(rollout, plan_now(rollout), k=k, actor=actor, limits=limits)
+
+
+def approve_rollout(
+    rollout: Rollout, *, digest: str, actor: Actor, request_id: str = "", override: str = ""
+) -> Rollout:
     """Freeze the targets and begin. `digest` is of the plan that the approver has read.
 
-    Raises PlanChanged, SamePerson, RolloutRefused, OlderStillRuns, TargetsTaken. Approved again: the same rollout.
+    `override` is why what a rehearsal found does not matter. Raises PlanChanged, SamePerson, RolloutRefused,
+    OlderStillRuns, RehearsalObjects, TargetsTaken. Approved again: the same rollout.
     """
     if rollout.approved_by == actor.answerable and rollout.plan_digest == digest:
         return rollout
@@ -91,6 +100,7 @@ def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: 
         raise PlanChanged
     _refuse(frozen.plan)
     with acting(rollout, "approve", AuditAction.ROLLOUT_APPROVED, actor=actor) as held:
+        refuse_what_was_found(held, override=override, actor=actor)
         _keep(held, frozen.plan)
         last = max((wave for _target, wave in frozen.targets), default=0)
         settling.changed_from(

@@ -1,11 +1,11 @@
-"""What a rollout asks of the databases: how to get from one release to another, how heavy that is, and to do it.
+"""What a rollout asks of the databases: how to get from one release to another, and to bring a target there.
 
-Three assignable objects. Until somebody assigns them a rollout walks only paths that are recorded already.
+Two assignable objects. Until somebody assigns them a rollout walks only paths that are recorded already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -67,39 +67,5 @@ def recorded_path(source: Release, target: Release) -> ReleasePath:
     return path
 
 
-class Weight(Protocol):
-    """The lock that a statement takes on a table, and whether it writes all of it anew or reads all of it."""
-
-    @property
-    def table(self) -> str: ...
-    @property
-    def lock(self) -> str: ...
-    @property
-    def rewrites(self) -> bool: ...
-    @property
-    def scans(self) -> bool: ...
-    @property
-    def why(self) -> str: ...
-
-
-class Weighed(Protocol):
-    """One migration of a path, and the weights of its statements on tables that were there before the path."""
-
-    @property
-    def migration(self) -> str: ...
-    @property
-    def weights(self) -> Sequence[Weight]: ...
-
-
-class Weigher(Protocol):
-    def __call__(self, path: ReleasePath, *, pooled: bool) -> Sequence[Weighed]: ...
-
-
-def unweighed(path: ReleasePath, *, pooled: bool) -> Sequence[Weighed]:  # noqa: ARG001
-    """Nobody here reads statements: a plan shows none of their locks."""
-    return ()
-
-
 replayer: Replayer = NoReplayer()
 path_between: Callable[[Release, Release], ReleasePath] = recorded_path
-weigh: Weigher = unweighed

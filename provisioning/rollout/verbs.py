@@ -20,7 +20,10 @@ from provisioning.rollout.proposing import (
     plan_of,
     plan_rollout,
     propose_rollout,
+    rehearse_rollout,
 )
+from provisioning.rollout.rehearsal import latest as latest_rehearsal
+from provisioning.rollout.rehearsal import sweep_rehearsals
 from tenants import events
 from tenants.audit import Actor, AuditAction
 from tenants.errors import StateConflict
@@ -112,7 +115,7 @@ def keep_rollouts_going() -> None:
 
 
 __all__ = [
-    "actions_of_rollout", "approve_rollout", "cancel_rollout", "keep_rollouts_going", "pause_rollout",
-    "plan_approval", "plan_now", "plan_of", "plan_rollout", "propose_rollout", "resume_rollout", "retry_failed",
-    "skip_target",
+    "actions_of_rollout", "approve_rollout", "cancel_rollout", "keep_rollouts_going", "latest_rehearsal",
+    "pause_rollout", "plan_approval", "plan_now", "plan_of", "plan_rollout", "propose_rollout", "rehearse_rollout",
+    "resume_rollout", "retry_failed", "skip_target", "sweep_rehearsals",
 ]  # fmt: skip

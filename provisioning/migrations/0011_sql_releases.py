@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('provisioning', '0009_rollouts'),
+        ('provisioning', '0010_rehearsals'),
     ]
 
     operations = [
