@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from benchmarks import control
 
@@ -27,11 +28,11 @@ def main() -> None:
     print(json.dumps(told))
 
 
-def text_of(path: object) -> str:
+def text_of(path: Any) -> str:
     """Its statements and the rows of django_migrations, without a lock, a look or a comparison."""
     from provisioning.databases.replaying.walks import walk_of
 
-    walk = walk_of(path, pooled=False)  # type: ignore[arg-type]  # imported after setup
+    walk = walk_of(path, pooled=False)
     acts = [f"{act.text};" for stage in walk.stages for act in stage.acts]
     return "\n".join((f"SET LOCAL search_path = {walk.placeholder};", *acts, walk.arrival))
 
