@@ -188,8 +188,15 @@ def found_in(reports: list[CopyReport], limits: Limits) -> list[Finding]:
     strong = MODES[MODES.index(limits.lock) :]
     for report in reports:
         if report.error:
-            where = {name: report.error[name] for name in ("migration", "statement")}
-            told.append(Finding(FAILED, report.target, report.error["message"], **where))
+            told.append(
+                Finding(
+                    FAILED,
+                    report.target,
+                    report.error["message"],
+                    migration=report.error["migration"],
+                    statement=report.error["statement"],
+                )
+            )
         for lock in report.locks:
             if lock.lock in strong and lock.held_ms > limits.ms and lock.bytes > limits.bytes:
                 message = f"{lock.table} is locked {lock.lock} for {lock.held_ms:.0f} ms; it has {lock.bytes:,} bytes."

@@ -140,6 +140,7 @@ def test_a_rehearsal_tells_of_time_locks_and_rows_and_leaves_nothing(fleet: list
         assert (alter["migration"], alter["held_ms"] > 0) == (f"{shelf.name}.0002_next", True)
         assert "letters" in alter["statement"]
         assert (table, "SHARE") in locks
+    assert rehearsal.estimate_s is not None
     low, high = rehearsal.estimate_s
     assert 0 < low <= high
     assert (rollout.plan["estimate_s"], rollout.plan_digest) == ([low, high], digest)
