@@ -106,3 +106,23 @@ def of_class(text: str) -> tuple[str, int]:
     if name not in CLASSES or not number.isdigit():
         raise ArgumentTypeError(f"{text!r} is not like drift=0; the classes are {', '.join(CLASSES)}")
     return name, int(number)
+
+
+def add_options(name: str, verb: CommandParser) -> None:
+    """Of the verbs about one rollout."""
+    verb.add_argument("rollout", metavar="ROLLOUT", help="its id, rol_…")
+    if name == "skip":
+        verb.add_argument("target", metavar="TARGET", help="a tenant's slug or id, or a pool as pool_1@cluster")
+    if name == "approve":
+        verb.add_argument("--plan-digest", required=True, help="of the plan that you have read")
+        verb.add_argument("--override", default="", help="why, in spite of what the rehearsal found")
+    if name == "rehearse":
+        verb.add_argument("--copies", type=int, default=3, help="of how many of the largest targets")
+    if name in {"skip", "cancel"}:
+        verb.add_argument("--reason", required=True, help="why; it is kept")
+    if name in {"pause", "resume", "retry-failed"}:
+        verb.add_argument("--reason", default="", help="why; going on over the budget needs it")
+    if name in {"approve", "resume", "retry-failed"}:
+        verb.add_argument("--follow", action="store_true", help="watch it afterwards")
+    if name == "show":
+        verb.add_argument("--statements", action="store_true", help="show the text of each statement")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from provisioning.models import PauseReason, Rollout, RolloutState
+from provisioning.models import PauseReason, Rehearsal, Rollout, RolloutState
 from provisioning.rollout.eta import Eta
 from provisioning.rollout.progress import FailureGroup, Progress, WaveProgress
 from tenants.states import Tier
@@ -76,6 +76,27 @@ def list_lines(rollouts: Iterable[Rollout]) -> Iterator[str]:
         for each in rollouts
     ]
     yield from table(("rollout", "state", "to release", "wave", "proposed"), rows) if rows else ["No rollouts yet."]
+
+
+def rehearsal_lines(rehearsal: Rehearsal) -> Iterator[str]:
+    """How each copy went, what its locks were, and what is over the limits."""
+    how = f"{rehearsal.state}. {rehearsal.error}".rstrip()
+    yield f"Rehearsal on {len(rehearsal.copies)} copies, which are gone again: {how}"
+    rows = [
+        (each["target"], each["tier"], each["bytes"], f"{each['seconds']:.2f}", each["error"].get("message", ""))
+        for each in rehearsal.copies
+    ]
+    yield from table(("target", "tier", "bytes", "seconds", "error"), rows) if rows else []
+    for each in rehearsal.copies:
+        for lock in each["locks"]:
+            yield f"  {each['target']}: {lock['table']} {lock['lock']} for {lock['held_ms']:.0f} ms"
+    if rehearsal.estimate_s:
+        low, high = rehearsal.estimate_s
+        yield f"The whole rollout would take {low:.0f} to {high:.0f} s."
+    for finding in rehearsal.findings:
+        yield f"{finding['code']}: {finding['message']}"
+    if rehearsal.findings:
+        yield "Mend the release, or approve it with --override and the reason."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:

@@ -176,6 +176,7 @@ def _fill_pool(inside: Connection, cluster: Cluster, target: Target, copy: Targe
     _turn(inside, schema, awake, "DISABLE")  # what they did is in the rows
     for tenant, purpose in admitted(inside, target.after(None, len(_tenants(target)))):
         with inside.transaction():
+            run(inside, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # one snapshot for all tables
             guard.enter(inside, tenant, purpose)
             run(inside, "SET CONSTRAINTS ALL DEFERRED")
             for table in order:

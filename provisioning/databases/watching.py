@@ -59,7 +59,6 @@ class Watch:
 
     tables: dict[int, Table]
     gap_s: float = 0.0
-    looks: int = 0
     seen: dict[Key, float] = field(default_factory=dict)
     sessions: set[int] = field(default_factory=set)
     _since: dict[Key, float] = field(default_factory=dict)
@@ -72,7 +71,7 @@ class Watch:
     def look(self, found: set[Key], now: float) -> None:
         """The locks that are held now, on a monotonic clock."""
         before, self._looked = self._looked or now, now
-        self.gap_s, self.looks = max(self.gap_s, now - before), self.looks + 1
+        self.gap_s = max(self.gap_s, now - before)
         for key in found - self._since.keys():
             self._since[key] = before
         for key in self._since.keys() | found:

@@ -188,9 +188,15 @@ def found_in(reports: list[CopyReport], limits: Limits) -> list[Finding]:
     strong = MODES[MODES.index(limits.lock) :]
     for report in reports:
         if report.error:
-            migration, statement = report.error["migration"], report.error["statement"]
-            failure = Finding(FAILED, report.target, report.error["message"], migration=migration, statement=statement)
-            told.append(failure)
+            told.append(
+                Finding(
+                    FAILED,
+                    report.target,
+                    report.error["message"],
+                    migration=report.error["migration"],
+                    statement=report.error["statement"],
+                )
+            )
         for lock in report.locks:
             if lock.lock in strong and lock.held_ms > limits.ms and lock.bytes > limits.bytes:
                 message = f"{lock.table} is locked {lock.lock} for {lock.held_ms:.0f} ms; it has {lock.bytes:,} bytes."

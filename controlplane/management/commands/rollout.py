@@ -4,6 +4,7 @@
   manage.py rollout propose --to 2026.11.3            a draft, which somebody else reads and approves
       --canary acme --wave 5 --wave 10% --wave 100%   one tenant, five targets, up to a tenth, all
       --max-failures 3 --max-failures-percent 2       more than that, and it pauses itself
+  manage.py rollout rehearse rol_…                    a draft, on copies of the largest and oldest targets
   manage.py rollout approve rol_… --plan-digest sha256:…
   manage.py rollout start --to 2026.11.3 …            propose, approve and follow, where one person runs all
   manage.py rollout follow rol_…                      watch it; Ctrl-C ends the watching, not the rollout
@@ -26,8 +27,8 @@ from django.core.management.base import CommandError, CommandParser
 from controlplane.management.teaching import TeachingCommand
 from controlplane.rollout_finding import release_named, rollout_named, target_named
 from controlplane.rollout_following import display_on, follow
-from controlplane.rollout_options import add_terms, terms_of
-from controlplane.rollout_words import FOLLOW, ending_lines, list_lines, plan_lines
+from controlplane.rollout_options import add_options, add_terms, terms_of
+from controlplane.rollout_words import FOLLOW, ending_lines, list_lines, plan_lines, rehearsal_lines
 from provisioning import lifecycle
 from provisioning.models import Rollout, RolloutState
 from tenants.audit import Actor
@@ -51,21 +52,10 @@ class Command(TeachingCommand):
             verb = verbs.add_parser(name, help=what, description=what)
             add_terms(verb)
             verb.add_argument("--statements", action="store_true", help="show the text of each statement")
+            if name != "plan":
+                verb.add_argument("--rehearse", action="store_true", help="on copies of some targets, before anything")
         for name, what in ONE.items():
-            verb = verbs.add_parser(name, help=what, description=what)
-            verb.add_argument("rollout", metavar="ROLLOUT", help="its id, rol_…")
-            if name == "skip":
-                verb.add_argument("target", metavar="TARGET", help="a tenant's slug or id, or a pool as pool_1@cluster")
-            if name == "approve":
-                verb.add_argument("--plan-digest", required=True, help="of the plan that you have read")
-            if name in {"skip", "cancel"}:
-                verb.add_argument("--reason", required=True, help="why; it is kept")
-            if name in {"pause", "resume", "retry-failed"}:
-                verb.add_argument("--reason", default="", help="why; going on over the budget needs it")
-            if name in {"approve", "resume", "retry-failed"}:
-                verb.add_argument("--follow", action="store_true", help="watch it afterwards")
-            if name == "show":
-                verb.add_argument("--statements", action="store_true", help="show the text of each statement")
+            add_options(name, verbs.add_parser(name, help=what, description=what))
         verbs.add_parser("list", help=f"the latest {LISTED}", description=f"the latest {LISTED}")
 
     def handle(self, *, verb: str, **options: Any) -> None:
@@ -87,10 +77,13 @@ class Command(TeachingCommand):
         self.stdout.write(f"{rollout.public_id} runs. Proposed and approved by one operator, as this house allows.")
         self._follow(rollout)
 
-    def approve(self, *, rollout: str, plan_digest: str, follow: bool, **_options: Any) -> None:
+    def approve(self, *, rollout: str, plan_digest: str, override: str, follow: bool, **_options: Any) -> None:
         found = rollout_named(rollout)
-        lifecycle.approve_rollout(found, digest=plan_digest, actor=ACTOR)
+        lifecycle.approve_rollout(found, digest=plan_digest, actor=ACTOR, override=override)
         self._done(found, follow=follow)
+
+    def rehearse(self, *, rollout: str, copies: int, **_options: Any) -> None:
+        self._rehearsed(rollout_named(rollout), copies=copies)
 
     def show(self, *, rollout: str, statements: bool, **_options: Any) -> None:
         found = rollout_named(rollout)
@@ -126,8 +119,17 @@ class Command(TeachingCommand):
         rollout = lifecycle.propose_rollout(
             release=release_named(options["to"]), terms=terms_of(options), actor=ACTOR, key=str(uuid4())
         )
+        if options["rehearse"]:
+            self._rehearsed(rollout)
         self._say(ending_lines(rollout, lifecycle.progress_of(rollout)))
         return rollout
+
+    def _rehearsed(self, rollout: Rollout, *, copies: int = 3) -> None:
+        """Shows it; findings are a reason to end: approving needs an override then."""
+        rehearsal = lifecycle.rehearse_rollout(rollout, k=copies, actor=ACTOR)
+        self._say(rehearsal_lines(rehearsal))
+        if rehearsal.findings:
+            raise CommandError(f"{rollout.public_id} stays a draft: see above.", returncode=LEFT)
 
     def _planned(self, options: dict[str, Any]) -> None:
         """Shows the plan; one that would be refused ends the command."""
@@ -164,6 +166,7 @@ class Command(TeachingCommand):
 
 ONE = {
     "approve": "freeze the targets of a draft's plan, and begin",
+    "rehearse": "try a draft on copies of its largest and oldest targets",
     "show": "its plan, and how it stands",
     "follow": "watch it until it is over or paused",
     "pause": "take no more targets; those in work are finished",

@@ -11,8 +11,9 @@ from django.test import override_settings
 
 from controlplane import rollout_following
 from controlplane.management.commands.rollout import Command
+from controlplane.rollout_words import rehearsal_lines
 from provisioning import lifecycle
-from provisioning.models import Queue, Release, ReleasePath, Rollout
+from provisioning.models import Queue, Rehearsal, Release, ReleasePath, Rollout
 from provisioning.rollout.progress import Progress, WaveProgress
 from tenants.models import Tenant
 from tests.provisioning.rollout.building import ALICE, PlainReplayer, approved, driven, inside, made, time_passes
@@ -81,6 +82,22 @@ def test_a_plan_shows_the_locks_that_each_migration_takes(release: Release) -> N
     made(1)
     out = said("plan", "--to", "next")
     assert len(re.findall(r"projects\.0005_size locks \S*project: ACCESS EXCLUSIVE, reads all of it", out)) == 1
+
+
+def test_a_rehearsal_is_told_copy_by_copy_and_what_is_over_the_limit_last() -> None:
+    lock = {"table": "project", "lock": "ACCESS EXCLUSIVE", "held_ms": 812.4}
+    copy = {"target": "acme", "tier": "schema", "bytes": 7_000, "seconds": 1.25, "error": {}, "locks": [lock]}
+    finding = {"code": "LOCK_HELD", "message": "project is locked ACCESS EXCLUSIVE for 812 ms."}
+    rehearsal = Rehearsal(state="finished", copies=[copy], findings=[finding], estimate_s=[10.2, 20.4])
+    assert list(rehearsal_lines(rehearsal)) == [
+        "Rehearsal on 1 copies, which are gone again: finished.",
+        "  target  tier    bytes  seconds  error",
+        "  acme    schema   7000  1.25",
+        "  acme: project ACCESS EXCLUSIVE for 812 ms",
+        "The whole rollout would take 10 to 20 s.",
+        "LOCK_HELD: project is locked ACCESS EXCLUSIVE for 812 ms.",
+        "Mend the release, or approve it with --override and the reason.",
+    ]
 
 
 def test_a_plan_that_would_be_refused_says_why_and_what_instead(release: Release) -> None:
