@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ from benchmarks.rollout_tenants import WARMING
 
 PROCESSES = 2
 WAVES = [{"percent": 10}, {"percent": 100}]
-LOOKS_EVERY_S, PATIENCE_S = 0.01, 3_600
+LOOKS_EVERY_S, PATIENCE = 0.2, timedelta(hours=1)
 
 
 def main() -> None:
@@ -56,16 +57,17 @@ def rolled_out(asked: dict[str, Any]) -> dict[str, float]:
     )
     proposer, approver = (Actor("user", number, f"Operator {number}") for number in ("1", "2"))
     rollout = lifecycle.propose_rollout(release=release, terms=terms, actor=proposer, key=str(uuid4()))
-    before = time.perf_counter()
+    before = datetime.now(UTC)
     lifecycle.approve_rollout(rollout, digest=rollout.plan_digest, actor=approver)
-    while rollout.state == "running" and time.perf_counter() < before + PATIENCE_S:
+    while rollout.state == "running" and datetime.now(UTC) < before + PATIENCE:
         time.sleep(LOOKS_EVERY_S)
-        rollout.refresh_from_db(fields=["state"])
-    seconds = time.perf_counter() - before
+        rollout.refresh_from_db(fields=["state", "finished_at", "pause_detail"])
     done = list(rollout.targets.values_list("state", "seconds"))
     errors = list(rollout.targets.exclude(error=None).values_list("error", flat=True)[:3])
     assert rollout.state == "succeeded", (rollout.state, rollout.pause_detail, errors)
+    assert rollout.finished_at is not None  # by PostgreSQL's clock, which is this machine's: looking often costs, too
     assert {state for state, _seconds in done} <= {"succeeded"}, errors
+    seconds = (rollout.finished_at - before).total_seconds()
     return {"seconds": seconds, "targets": len(done), "replaying": sum(each or 0 for _state, each in done)}
 
 
