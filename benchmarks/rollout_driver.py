@@ -1,7 +1,7 @@
 """Part of the rollout benchmark: whole rollouts of ours, driven by the worker processes that `make run` starts.
 
-A Celery worker of the fleet queue with two processes, and the sweeper. Each line it reads is `{"to", "labels",
-"canary"}`; it answers with a line of JSON: seconds from the approval until the rollout has succeeded, those that the
+A Celery worker of the fleet queue with two processes, and the sweeper. Each line it reads is `{"to", "labels"}`;
+it answers with a line of JSON: seconds from the approval until the rollout has succeeded, those that the
 lanes replayed, and the greatest memory that a worker process ever had resident, in kB.
 """
 
@@ -20,7 +20,7 @@ import psutil
 from benchmarks import control
 from benchmarks.rollout_tenants import WARMING
 
-PROCESSES = 2
+PROCESSES = CANARIES = 2
 WAVES = [{"percent": 10}, {"percent": 100}]
 LOOKS_EVERY_S, PATIENCE = 0.2, timedelta(hours=1)
 
@@ -50,10 +50,12 @@ def rolled_out(asked: dict[str, Any]) -> dict[str, float]:
     from provisioning import lifecycle
     from provisioning.models import Release
     from tenants.audit import Actor
+    from tenants.models import Tenant
 
     release = Release.objects.get(name=asked["to"])
+    canary = list(Tenant.objects.filter(labels__contains=asked["labels"]).values_list("slug", flat=True)[:CANARIES])
     terms = lifecycle.RolloutTerms(
-        selection={"labels": asked["labels"]}, canary=asked.get("canary", []), waves=WAVES, parallelism=PROCESSES
+        selection={"labels": asked["labels"]}, canary=canary, waves=WAVES, parallelism=PROCESSES
     )
     proposer, approver = (Actor("user", number, f"Operator {number}") for number in ("1", "2"))
     rollout = lifecycle.propose_rollout(release=release, terms=terms, actor=proposer, key=str(uuid4()))
