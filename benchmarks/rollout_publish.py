@@ -31,7 +31,7 @@ def text_of(path: object) -> str:
     """Its statements and the rows of django_migrations, without a lock, a look or a comparison."""
     from provisioning.databases.replaying.walks import walk_of
 
-    walk = walk_of(path, pooled=False)  # type: ignore[arg-type]  # imported after setup
+    walk = walk_of(path, pooled=False)
     acts = [f"{act.text};" for stage in walk.stages for act in stage.acts]
     return "\n".join((f"SET LOCAL search_path = {walk.placeholder};", *acts, walk.arrival))
 
