@@ -1,7 +1,7 @@
 """Part of the rollout benchmark: whole rollouts of ours, driven by the worker processes that `make run` starts.
 
-A Celery worker of the fleet queue with two processes, and the sweeper. Each line it reads is `{"to", "labels",
-"canary"}`; it answers with a line of JSON: seconds from the approval until the rollout has succeeded, those that the
+A Celery worker of the fleet queue with two processes, and the sweeper. Each line it reads is `{"to", "labels"}`;
+it answers with a line of JSON: seconds from the approval until the rollout has succeeded, those that the
 lanes replayed, and the greatest memory that a worker process ever had resident, in kB.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,9 +20,9 @@ import psutil
 from benchmarks import control
 from benchmarks.rollout_tenants import WARMING
 
-PROCESSES = 2
+PROCESSES = CANARIES = 2
 WAVES = [{"percent": 10}, {"percent": 100}]
-LOOKS_EVERY_S, PATIENCE_S = 0.01, 3_600
+LOOKS_EVERY_S, PATIENCE = 0.2, timedelta(hours=1)
 
 
 def main() -> None:
@@ -49,23 +50,26 @@ def rolled_out(asked: dict[str, Any]) -> dict[str, float]:
     from provisioning import lifecycle
     from provisioning.models import Release
     from tenants.audit import Actor
+    from tenants.models import Tenant
 
     release = Release.objects.get(name=asked["to"])
+    canary = list(Tenant.objects.filter(labels__contains=asked["labels"]).values_list("slug", flat=True)[:CANARIES])
     terms = lifecycle.RolloutTerms(
-        selection={"labels": asked["labels"]}, canary=asked.get("canary", []), waves=WAVES, parallelism=PROCESSES
+        selection={"labels": asked["labels"]}, canary=canary, waves=WAVES, parallelism=PROCESSES
     )
     proposer, approver = (Actor("user", number, f"Operator {number}") for number in ("1", "2"))
     rollout = lifecycle.propose_rollout(release=release, terms=terms, actor=proposer, key=str(uuid4()))
-    before = time.perf_counter()
+    before = datetime.now(UTC)
     lifecycle.approve_rollout(rollout, digest=rollout.plan_digest, actor=approver)
-    while rollout.state == "running" and time.perf_counter() < before + PATIENCE_S:
+    while rollout.state == "running" and datetime.now(UTC) < before + PATIENCE:
         time.sleep(LOOKS_EVERY_S)
-        rollout.refresh_from_db(fields=["state"])
-    seconds = time.perf_counter() - before
+        rollout.refresh_from_db(fields=["state", "finished_at", "pause_detail"])
     done = list(rollout.targets.values_list("state", "seconds"))
     errors = list(rollout.targets.exclude(error=None).values_list("error", flat=True)[:3])
     assert rollout.state == "succeeded", (rollout.state, rollout.pause_detail, errors)
+    assert rollout.finished_at is not None  # by PostgreSQL's clock, which is this machine's: looking often costs, too
     assert {state for state, _seconds in done} <= {"succeeded"}, errors
+    seconds = (rollout.finished_at - before).total_seconds()
     return {"seconds": seconds, "targets": len(done), "replaying": sum(each or 0 for _state, each in done)}
 
 
