@@ -7,11 +7,11 @@ DEV_STAMP := .venv/.dev
 BORROW := $(BIN)/python -m controlplane.stack.borrow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test django-tests check check-django openapi bench clean debian
+.PHONY: help run test django-tests wagtail-history check check-django openapi bench clean debian
 .DELETE_ON_ERROR:
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP) ## Start everything: servers, control plane, example application (TENURE_PORT=8000)
 	@exec $(BIN)/python -m controlplane.stack
@@ -21,6 +21,9 @@ test: $(DEV_STAMP) debian ## Run the tests (ARGS="-k onboard" to choose)
 
 django-tests: $(DEV_STAMP) ## Run Django's own tests of its ORM inside tenants, and compare (about 5 minutes)
 	$(BIN)/python -m tests.django_suite.compare $(MODULES)
+
+wagtail-history: $(DEV_STAMP) ## Roll Wagtail's releases out one by one, from 2.0 on (about 20 minutes; STOPS="2.0 8.0")
+	WAGTAIL_STOPS="$(or $(STOPS),all)" $(BIN)/python -m pytest -n 0 tests/provisioning/rollout/test_wagtail_history.py
 
 check: $(DEV_STAMP) ## Lint, types, floors, migrations, deployment settings, API schema
 	$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ from psycopg import sql
 from provisioning.databases.replay import TAB, inserts, meant
 
 if TYPE_CHECKING:
-    from provisioning.models import ReleasePath
+    from provisioning.models import Release, ReleasePath
 
 Key = tuple[str, str]
 Row = dict[str, str | None]
@@ -64,16 +64,28 @@ def recorded(source: Iterable[Key], target: Iterable[Key], order: list[Key]) -> 
     return text + (_RECORD.format(rows=_values(new, "now()")) if new else "")
 
 
+def made_before_python(path: ReleasePath) -> str:
+    """The statements that bring the target's new content types; empty if it has none, or if their table changes.
+
+    One that a migration renames has its id already. See Note [Ids of content types].
+    """
+    if any(migration["app"] == "contenttypes" for migration in path.migrations):
+        return ""
+    there = list(_seeded_types(path.source))
+    ids, keys = ({row["id"] for row in there}, {_type_key(row) for row in there})
+    new = [row for row in _seeded_types(path.target) if row["id"] not in ids and _type_key(row) not in keys]
+    return _types(new) if there and new else ""
+
+
 def made_by_post_migrate(path: ReleasePath) -> str:
     """The statements that bring the path's rows; empty if it has none. See Note [Ids of content types]."""
     tables = {table["table"]: list(decoded(table)) for table in path.rows}
     types, permissions = tables.pop(TYPES, []), tables.pop(PERMISSIONS, [])
     text = ""
     if types:
-        text += _raised(TYPES, types)
-        text += _NEW_TYPES.format(rows=_listed((_id(row), row["app_label"], row["model"]) for row in types))
+        text += _types(types)
     if permissions:
-        known = {row["id"]: row for row in (*_seeded_types(path), *types)}
+        known = {row["id"]: row for row in (*_seeded_types(path.target), *types)}
         whole = [(row, known[row["content_type_id"]]) for row in permissions]
         listed = ((_id(row), row["name"], kind["app_label"], kind["model"], row["codename"]) for row, kind in whole)
         text += _raised(PERMISSIONS, permissions) + _NEW_PERMISSIONS.format(rows=_listed(listed))
@@ -85,11 +97,20 @@ def made_by_post_migrate(path: ReleasePath) -> str:
     return text
 
 
-def _seeded_types(path: ReleasePath) -> Iterator[Row]:
-    """What the blueprint's content types are called, for permissions of those that were there before."""
-    for table in path.target.seed:
+def _seeded_types(release: Release) -> Iterator[Row]:
+    """The blueprint's content types."""
+    for table in release.seed:
         if table["table"] == TYPES:
             yield from decoded(table)
+
+
+def _type_key(row: Row) -> tuple[str | None, str | None]:
+    return row["app_label"], row["model"]
+
+
+def _types(rows: list[Row]) -> str:
+    listed = _listed((_id(row), *_type_key(row)) for row in rows)
+    return _raised(TYPES, rows) + _NEW_TYPES.format(rows=listed)
 
 
 def _unless_there(table: dict[str, Any], schema: str) -> Iterator[str]:

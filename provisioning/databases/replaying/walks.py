@@ -10,7 +10,7 @@ target's database (see markers.py) says how many stages are behind it, and is wr
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
@@ -63,6 +63,9 @@ class Act:
         return ".".join(self.migration)
 
 
+Acts = tuple[list[Act], bool]  # of one migration, and whether it is atomic
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     way: Way
@@ -107,8 +110,9 @@ def walk_of(path: ReleasePath, *, pooled: bool) -> Walk:
     placeholder = path.target.placeholder
     source, target = applied_in(path.source), applied_in(path.target)
     order = [(each["app"], each["name"], bool(each.get("unapply"))) for each in migrations]
-    made = rows.made_by_post_migrate(path)
-    stages = list(_pooled(migrations, made) if pooled else _plain(migrations, made))
+    made, before = rows.made_by_post_migrate(path), rows.made_before_python(path)
+    each = list(_with_types(migrations, before) if before else map(_of, migrations))
+    stages = list(_pooled(each, made) if pooled else _plain(each, made))
     if not stages or stages[-1].way is not Way.TOGETHER:
         stages.append(Stage(Way.TOGETHER, ()))  # there is always a last transaction, in which the target arrives
     return Walk(
@@ -136,11 +140,26 @@ def digest(applied: Collection[Key]) -> str:
     return f"{len(applied)}:{sum(hashes)}"
 
 
-def _plain(migrations: list[dict[str, Any]], made: str) -> Iterator[Stage]:
-    together: list[Act] = []
+def _with_types(migrations: list[dict[str, Any]], before: str) -> Iterator[Acts]:
+    """The same, with the new content types before the first act that is Python."""
     for migration in migrations:
-        acts = list(_acts(migration))
-        if migration["atomic"]:
+        acts, atomic = _of(migration)
+        for number, act in enumerate(acts):
+            if before and act.kind is Kind.PYTHON:
+                acts.insert(number, replace(act, kind=Kind.DML, text=before, operation=CONTENT_TYPES))
+                before = ""
+                break
+        yield acts, atomic
+
+
+def _of(migration: dict[str, Any]) -> Acts:
+    return list(_acts(migration)), bool(migration["atomic"])
+
+
+def _plain(migrations: list[Acts], made: str) -> Iterator[Stage]:
+    together: list[Act] = []
+    for acts, atomic in migrations:
+        if atomic:
             together += acts
             continue
         if together:
@@ -154,9 +173,9 @@ def _plain(migrations: list[dict[str, Any]], made: str) -> Iterator[Stage]:
         yield Stage(Way.TOGETHER, tuple(together))
 
 
-def _pooled(migrations: list[dict[str, Any]], made: str) -> Iterator[Stage]:
+def _pooled(migrations: list[Acts], made: str) -> Iterator[Stage]:
     """DDL as the owner; whatever is about rows once for each tenant, as that tenant."""
-    acts = [(act, migration["atomic"]) for migration in migrations for act in _unsettled(_acts(migration))]
+    acts = [(act, atomic) for several, atomic in migrations for act in _unsettled(several)]
     if made:
         acts.append((_last(made), True))
     numbered = enumerate(acts)

@@ -26,6 +26,10 @@ SHELF = """
     migrations.CreateModel("Shelf", [("id", models.BigAutoField(primary_key=True)), ("name", models.TextField())]),
     migrations.AddField("Book", "shelf", models.ForeignKey("Shelf", models.CASCADE, null=True))
 """
+NAME_SHELVES = """
+def name_shelves(apps, schema_editor):
+    apps.get_model("contenttypes", "ContentType").objects.get_or_create(app_label="{app}", model="shelf")
+"""
 SHOUT = """
 def shout(apps, schema_editor):
     for book in apps.get_model("{app}", "Book").objects.all():
@@ -201,3 +205,25 @@ def test_a_new_content_type_has_the_blueprints_id_where_that_is_free(books: Book
     assert ids[0] == [(int(wanted),)]
     assert ids[1] != ids[0]
     assert len(ids[1]) == 1
+
+
+def test_a_content_type_that_python_makes_has_the_blueprints_id_as_well(books: Books, rows: Look) -> None:
+    books.write(SHELF)
+    books.write("migrations.RunPython(name_shelves)", head=NAME_SHELVES)
+    path = books.published()
+    assert "shelf" not in str(path.rows)  # it was there when post_migrate came
+    (wanted,) = [
+        line.split("\t")[0]
+        for table in path.target.seed
+        if table["table"] == "django_content_type"
+        for line in table["copy"].split("\n")
+        if line.endswith("\tshelf")
+    ]
+    for each in books.targets():
+        books.replay(each, path)
+    for tenant in (each.context for each in books.tenants):
+        mine = f" AND tenant_id = '{tenant.tenant_id}'" if books.pools else ""
+        found = rows(books).ask(
+            rows(books).of_tenant(tenant), f"SELECT id FROM django_content_type WHERE model = 'shelf'{mine}"
+        )
+        assert found == [(int(wanted),)]
