@@ -27,17 +27,25 @@ def furnish() -> None:
 @contextmanager
 def worker(*, processes: int) -> Iterator[None]:
     """A Celery worker of the operations queue, up before the body begins."""
-    options = ("-Q", "tenure.operations", "--concurrency", str(processes), "--loglevel", "ERROR")
-    with process("-m", "celery", "-A", "controlplane", "worker", *options, "--without-gossip", "--without-mingle"):
+    with celery("operations", processes=processes):
         wait_until_it_works()
         yield
 
 
 @contextmanager
-def process(*words: str, **variables: str) -> Iterator[None]:
+def celery(queue: str, *, processes: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A Celery worker of one queue, as `make run` starts them. It is there, and may still be starting."""
+    options = ("-Q", f"tenure.{queue}", "-n", f"{queue}@%h", "--concurrency", str(processes), "--loglevel", "ERROR")
+    words = ("-m", "celery", "-A", "controlplane", "worker", *options, "--without-gossip", "--without-mingle")
+    with process(*words) as child:
+        yield child
+
+
+@contextmanager
+def process(*words: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     child = subprocess.Popen([sys.executable, *words], cwd=ROOT, env={**os.environ, **variables}, stdout=sys.stderr)
     try:
-        yield
+        yield child
     finally:
         child.terminate()
         child.wait(60)

@@ -23,7 +23,7 @@ WARM = 2
 
 def main(turns: int, migrations: int) -> None:
     control.furnish()
-    script, name = plain_script(our_step("schema")[1])
+    script, name = plain_script(os.environ["CLUSTER_URL"], our_step("schema")[1])
     with peer() as migrate:
         seconds = {"migrating": [migrate(f"m{number}") for number in range(migrations)]}
     with peer(PEER_BASE="m0") as clone:
@@ -78,12 +78,12 @@ def our_step(tier: str) -> tuple[float, str]:
     return time.perf_counter() - before, context.schema
 
 
-def plain_script(schema: str) -> tuple[str, str]:
+def plain_script(url: str, schema: str) -> tuple[str, str]:
     """What `pg_dump` says of a finished tenant, as statements that any client can send, and the name to replace."""
     dumped = subprocess.run(
         [
             *(str(Path(bin_folder()) / "pg_dump"), "--no-owner", "--no-privileges", "--rows-per-insert=1000"),
-            *("--schema", schema, "--dbname", os.environ["CLUSTER_URL"]),
+            *("--schema", schema, "--dbname", url),
         ],
         check=True,
         stdout=subprocess.PIPE,

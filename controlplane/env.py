@@ -5,6 +5,7 @@ import binascii
 import os
 from collections.abc import Container
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -79,6 +80,16 @@ def key(name: str, *, unlike: tuple[str, ...] = ()) -> bytes:
     if twin := next((other for other in unlike if os.environ.get(other) == os.environ[name]), None):
         raise ImproperlyConfigured(f"{name} is the same as {twin}. Make one of its own: `openssl rand -base64 32`.")
     return value
+
+
+def folder(name: str) -> Path | None:
+    """A folder that is there; None where the variable is not set."""
+    if not (value := text(name, "")):
+        return None
+    path = Path(value).expanduser().resolve()
+    if not path.is_dir():
+        raise ImproperlyConfigured(f"{name} is {value!r}, where there is no folder. Set it to one, or unset it.")
+    return path
 
 
 def settings_of(module: str, *, taken: Container[str]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def key_of(token: str) -> ApiKey | None:
 
 def actor_of(key: ApiKey) -> Actor:
     """How audit entries and operations name a caller of the API."""
-    return Actor(kind="api_key", id=str(key.id), name=key.name)
+    return Actor(kind="api_key", id=str(key.id), name=key.name, principal=key.principal)
 
 
 def _hash(secret: str) -> bytes:

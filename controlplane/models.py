@@ -24,6 +24,9 @@ class Scope(models.TextChoices):
     TENANTS_KEYS = "tenants:keys", "hand out a tenant's data keys, which open its encrypted fields"
     TENANTS_TOKENS = "tenants:tokens", "mint tokens that let their bearer in at a tenant's application"
     OPERATIONS_WRITE = "operations:write", "pause, resume, retry, skip, undo and cancel operations"
+    ROLLOUTS_READ = "rollouts:read", "read rollouts, their plans and their targets"
+    ROLLOUTS_WRITE = "rollouts:write", "propose, pause, resume and cancel rollouts, retry and skip their targets"
+    ROLLOUTS_APPROVE = "rollouts:approve", "approve rollouts that somebody else proposed"
 
 
 class ApiKey(models.Model):

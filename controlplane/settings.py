@@ -29,8 +29,15 @@ CSRF_COOKIE_NAME = "tenure_csrf"
 X_FRAME_OPTIONS = "DENY"
 
 # --- the tenant application ----------------------------------------------------------------------------------------
-# Installed here so that Django can migrate it into a blueprint; it is served by a process of its own.
-TENANT_APPS = env.words("TENANT_APPS", "django.contrib.contenttypes,django.contrib.auth,examples.projects")
+# Installed here so that Django can migrate it into a blueprint; it is served by a process of its own. Or in any other
+# language, with a folder of SQL files instead.
+TENANT_SQL = env.folder("TENANT_SQL")
+_EXAMPLE = "" if TENANT_SQL else "django.contrib.contenttypes,django.contrib.auth,examples.projects"
+TENANT_APPS = env.words("TENANT_APPS", _EXAMPLE)
+if TENANT_SQL and TENANT_APPS:
+    raise ImproperlyConfigured(
+        "TENANT_SQL and TENANT_APPS are both set. Unset one: a tenant application is of one kind."
+    )
 TENANT_DOMAIN = env.text("TENANT_DOMAIN", "localhost")  # a tenant lives at <slug>.<this>
 TENANT_URL = env.text("TENANT_URL", "http://{slug}.localhost:8001/")
 
@@ -225,6 +232,9 @@ SPECTACULAR_SETTINGS = {
         "ReleaseState": "provisioning.models.Release.State",
         "ResourceState": "provisioning.models.Resource.State",
         "ResourceKind": "provisioning.models.ResourceKind",
+        "RolloutState": "provisioning.models.RolloutState",
+        "RolloutTargetState": "provisioning.models.TargetState",
+        "PauseReason": "provisioning.models.PauseReason",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -39,8 +39,16 @@ from provisioning.rollout import verbs as rollouts
 from provisioning.rollout.adoption import adopt as adopt_drift
 from provisioning.rollout.drift import survey as survey_drift
 from provisioning.rollout.drift import target_named, targets_of
-from provisioning.rollout.errors import InvalidRollout, OlderStillRuns, RolloutRefused, SamePerson, TargetsTaken
+from provisioning.rollout.errors import (
+    InvalidRollout,
+    OlderStillRuns,
+    RehearsalObjects,
+    RolloutRefused,
+    SamePerson,
+    TargetsTaken,
+)
 from provisioning.rollout.progress import progress_of
+from provisioning.rollout.rehearsal import Limits as RehearsalLimits
 from provisioning.rollout.repair import plan_repair as plan_repair_of_drift
 from provisioning.rollout.repair import repair as repair_drift
 from provisioning.rollout.terms import Terms as RolloutTerms
@@ -101,6 +109,8 @@ actions_of_rollout, propose_rollout, plan_of, approve_rollout, pause_rollout = (
     rollouts.actions_of_rollout, rollouts.propose_rollout, rollouts.plan_of, rollouts.approve_rollout,
     rollouts.pause_rollout,
 )  # fmt: skip
+plan_rollout, plan_approval = rollouts.plan_rollout, rollouts.plan_approval
+rehearse_rollout, latest_rehearsal = rollouts.rehearse_rollout, rollouts.latest_rehearsal
 resume_rollout, retry_failed, skip_target, cancel_rollout = (
     rollouts.resume_rollout, rollouts.retry_failed, rollouts.skip_target, rollouts.cancel_rollout,
 )  # fmt: skip
@@ -304,22 +314,23 @@ def advance(*, queue: Queue) -> None:
 
 
 def sweep() -> None:
-    """One pass over deadlines, unheard wake-ups and rollouts without a run; any number of copies may run."""
+    """One pass over deadlines, unheard wake-ups and what dead rollouts and rehearsals left; any number may run."""
     rollouts.keep_rollouts_going()
+    rollouts.sweep_rehearsals()
     sweeping.sweep(WORKFLOWS)
 
 
 __all__ = [
     "InvalidRollout", "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OlderStillRuns", "OperationInProgress",
-    "PlanChanged", "ReasonMissing", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms", "SamePerson",
-    "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
-    "actions_of", "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance", "approve_rollout",
-    "begin_context_keys", "cancel", "cancel_rollout", "change_cluster", "change_pool", "current_release",
-    "destroy_data_key", "finish_context_keys", "force_complete", "hand_out_credentials", "hand_out_data_keys",
-    "mint_token", "onboard", "onboard_together", "pause", "pause_rollout", "plan_context_keys", "plan_of",
-    "plan_onboard", "plan_repair_of_drift", "progress_of", "propose_rollout", "publish", "published_keys",
-    "register_cluster", "repair_drift", "replace_token_keys", "resume", "resume_rollout", "retired_data_keys",
-    "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password",
-    "rotate_token_key", "skip", "skip_target", "survey_drift", "sweep", "target_named", "targets_of", "undo",
-    "update_tenant", "verify_resources",
+    "PlanChanged", "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused",
+    "RolloutTerms", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget",
+    "VersionMismatch", "actions_of", "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance",
+    "approve_rollout", "begin_context_keys", "cancel", "cancel_rollout", "change_cluster", "change_pool",
+    "current_release", "destroy_data_key", "finish_context_keys", "force_complete", "hand_out_credentials",
+    "hand_out_data_keys", "latest_rehearsal", "mint_token", "onboard", "onboard_together", "pause", "pause_rollout",
+    "plan_approval", "plan_context_keys", "plan_of", "plan_onboard", "plan_repair_of_drift", "plan_rollout",
+    "progress_of", "propose_rollout", "publish", "published_keys", "register_cluster", "rehearse_rollout",
+    "repair_drift", "replace_token_keys", "resume", "resume_rollout", "retired_data_keys", "retry", "retry_failed",
+    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password", "rotate_token_key", "skip",
+    "skip_target", "survey_drift", "sweep", "target_named", "targets_of", "undo", "update_tenant", "verify_resources",
 ]  # fmt: skip

@@ -42,6 +42,8 @@ class AuditAction(StrEnum):
     DRIFT_ADOPTED = "drift.adopted"
     DRIFT_REPAIRED = "drift.repaired"
     ROLLOUT_PROPOSED = "rollout.proposed"
+    ROLLOUT_REHEARSED = "rollout.rehearsed"
+    ROLLOUT_OVERRIDDEN = "rollout.overridden"
     ROLLOUT_APPROVED = "rollout.approved"
     ROLLOUT_PAUSED = "rollout.paused"
     ROLLOUT_RESUMED = "rollout.resumed"
@@ -107,12 +109,19 @@ ActorKind = Literal["api_key", "user", "command", "system"]
 class Actor:
     """Who did it. `id` is a UUID or a whole number as text; for a command its name, for the system its part.
 
-    `name` is for screens alone: it is in no log, no entry and no `str()`.
+    `name` is for screens alone: it is in no log, no entry and no `str()`. `principal` owns an API key: one person may
+    have two of those.
     """
 
     kind: ActorKind
     id: str
     name: str
+    principal: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
+
+    @property
+    def answerable(self) -> str:
+        """Whom two acts are compared by where the same person must not do both: `principal:billing`, or `user:5`."""
+        return f"principal:{self.principal}" if self.principal else str(self)

@@ -3,9 +3,13 @@
 import os
 from uuid import uuid4
 
+import psycopg
+
+from controlplane.stack.embedded import Stack
 from provisioning import lifecycle
 from provisioning.databases import blueprint, pool_layout, pools
-from provisioning.models import Queue, Run, RunState
+from provisioning.databases.layout import lay_out, template_name
+from provisioning.models import Queue, Release, Run, RunState
 from tenants.audit import Actor
 from tenants.models import Cluster, Plan, Pool, Tenant
 from tenants.states import Tier
@@ -22,6 +26,15 @@ def furnish() -> None:
         Plan.objects.create(name=name, tier=tier, bucket_mode="prefix" if tier == Tier.POOL else "own")
     blueprint.publish(actor=BILLING)
     lay_out_a_pool()
+
+
+def template_is_there(stack: Stack) -> None:
+    """A test that published releases of its own has retired the house's: what its control database knows is gone."""
+    release = Release.objects.get(current=True)
+    with psycopg.connect(stack.superuser_url, autocommit=True) as connection:
+        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (template_name(release),)).fetchone()
+    if found is None:
+        lay_out(release, Cluster.objects.get())
 
 
 def lay_out_a_pool() -> Pool:

@@ -1,6 +1,9 @@
 """A small tenant application of a test's own."""
 
+import secrets
 from pathlib import Path
+
+import pytest
 
 
 class Shelf:
@@ -19,3 +22,13 @@ class Shelf:
             f"    operations = [{operations}]\n"
         )
         return path
+
+
+def new_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """Without a migration, below `folder`."""
+    name = f"shelf_{secrets.token_hex(4)}"
+    (folder / name / "migrations").mkdir(parents=True)
+    for package in (name, f"{name}/migrations"):
+        (folder / package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(folder)
+    return Shelf(name, folder / name / "migrations")

@@ -41,6 +41,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
     nouns: ClassVar[str]
     none_yet: ClassVar[str] = ""  # what they are and how the first one comes to be, for an empty list
     verbs: ClassVar[Sequence[str]] = ()
+    pk_converter: ClassVar[str] = "uuid"  # of a row, in URLs
 
     actions = None
     list_per_page = 50
@@ -74,8 +75,11 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
         return [
             path("", self.guarded(self.changelist_view), name=f"{name}_changelist"),
             *self.extra_urls(name),
-            path("<uuid:object_id>/", self.guarded(self.page), name=f"{name}_change"),
-            *(path(f"<uuid:object_id>/{verb}/", self._verb_view(verb), name=f"{name}_{verb}") for verb in self.verbs),
+            path(f"<{self.pk_converter}:object_id>/", self.guarded(self.page), name=f"{name}_change"),
+            *(
+                path(f"<{self.pk_converter}:object_id>/{verb}/", self._verb_view(verb), name=f"{name}_{verb}")
+                for verb in self.verbs
+            ),
         ]
 
     def extra_urls(self, _name: str) -> Sequence[URLPattern]:
@@ -97,14 +101,14 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
         response: HttpResponse = super().changelist_view(request, {**words, **(extra_context or {})})
         return response
 
-    def page(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+    def page(self, request: HttpRequest, object_id: UUID | int) -> HttpResponse:
         """The page of one row; for an id that is not there, the list and a message."""
         row = self.row(request, object_id)
         if row is None:
             return self.gone(request, object_id)
         context = {
             **self.admin_site.each_context(request),
-            "crumbs": [(self.nouns.capitalize(), self.list_url())],
+            "crumbs": self.crumbs_of(row),
             "title": self.name_of(row),
             **self.page_context(request, row),
         }
@@ -113,7 +117,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
     def page_context(self, _request: HttpRequest, row: Model) -> dict[str, Any]:
         return {"row": row}
 
-    def row(self, request: HttpRequest, object_id: UUID) -> Any:
+    def row(self, request: HttpRequest, object_id: UUID | int) -> Any:
         """The row, or None. Raises PermissionDenied for whoever may not look."""
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -123,9 +127,17 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
         rows: QuerySet[Any] = super().get_queryset(request)
         return rows
 
-    def gone(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+    def gone(self, request: HttpRequest, object_id: UUID | int) -> HttpResponse:
         self.message_user(request, f"There is no {self.noun} {object_id}.", level="WARNING")
         return HttpResponseRedirect(self.list_url())
+
+    def confirm_context(self, _verb: Verb, _row: Any) -> dict[str, Any]:
+        """What a verb's page shows beside its plan: `detail` names a template for it."""
+        return {}
+
+    def crumbs_of(self, _row: Any) -> list[Crumb]:
+        """What stands above the page of a row."""
+        return [(self.nouns.capitalize(), self.list_url())]
 
     def name_of(self, row: Any) -> str:
         """What a heading calls the row."""
@@ -147,7 +159,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
         return verb
 
     def _verb_view(self, name: str) -> Callable[..., HttpResponse]:
-        def view(request: HttpRequest, object_id: UUID) -> HttpResponse:
+        def view(request: HttpRequest, object_id: UUID | int) -> HttpResponse:
             verb = self.verb(name)
             if not request.user.has_perm(verb.permission):
                 raise PermissionDenied

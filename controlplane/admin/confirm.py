@@ -25,7 +25,7 @@ from django.urls import reverse
 
 from controlplane.requests import request_id_of
 from provisioning.models import Run
-from provisioning.workflows.plans import VerbPlan
+from provisioning.workflows.plans import PlanChanged, VerbPlan
 from tenants.audit import Actor
 from tenants.errors import TenureError
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from controlplane.admin.base import ReadOnlyAdmin
 
 REASON_LENGTH = 500
+REASON_HELP = "Kept with the operation and shown to whoever looks at it next."
 
 
 class VerbForm(forms.Form):
@@ -49,6 +50,8 @@ class VerbForm(forms.Form):
         """`typed`: what must be typed to confirm when the plan removes something."""
         super().__init__(*args, **kwargs)
         self.fields["digest"].initial, self.fields["key"].initial = plan.digest, str(uuid4())
+        if plan.needs_reason:
+            self.fields["reason"].required = True
         self.fields["shown"].initial = json.dumps(lines_of(plan))
         self.expected = typed if plan.removes else ""
         if self.expected:
@@ -88,13 +91,21 @@ class ReasonForm(VerbForm):
     reason = forms.CharField(
         max_length=REASON_LENGTH,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Kept with the operation and shown to whoever looks at it next.",
+        help_text=REASON_HELP,
     )
 
     @property
     def reason_text(self) -> str:
         reason: str = self.cleaned_data["reason"]
         return reason
+
+
+class MayReasonForm(ReasonForm):
+    """A verb that may be explained, and must be where its plan says so."""
+
+    reason = forms.CharField(
+        required=False, max_length=REASON_LENGTH, widget=forms.Textarea(attrs={"rows": 3}), help_text=REASON_HELP
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +152,16 @@ def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) 
     form = verb.form(request.POST or None, plan=plan, typed=typed)
     refused: TenureError | None = None
     changed = request.method == "POST" and form.data.get("digest") != plan.digest
-    if changed:  # what was typed is kept, but for the confirmation
-        form = verb.form(plan=plan, typed=typed, initial={"reason": request.POST.get("reason", "")})
+    if changed:
+        form = again(verb, request, plan, typed)
     elif request.method == "POST" and form.is_valid():
         # Blockers are left to the verb: the second click of a double click finds its own first operation in the way.
         form.actor, form.request_id = actor_of(request), request_id_of(request)
         try:
             done = verb.act(admin, row, form)
+        except PlanChanged:  # the verb looked again, and found what the page did not show
+            plan, changed = verb.plan(row), True
+            form = again(verb, request, plan, typed)
         except TenureError as error:
             refused, plan = error, verb.plan(row)
         else:
@@ -155,7 +169,7 @@ def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) 
             return HttpResponseRedirect(url_of_outcome(done))
     context = {
         **admin.admin_site.each_context(request),
-        "crumbs": [(admin.nouns.capitalize(), admin.list_url()), (admin.name_of(row), admin.url_of(row))],
+        "crumbs": [*admin.crumbs_of(row), (admin.name_of(row), admin.url_of(row))],
         "title": f"{verb.title} {plan.subject}",
         "plan": plan,
         "form": form,
@@ -165,9 +179,15 @@ def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) 
         "danger": verb.danger or bool(plan.removes),
         "submit": f"{verb.title} {plan.subject}",
         "cancel_url": admin.url_of(row),
+        **admin.confirm_context(verb, row),
     }
     status = 409 if changed or refused else 422 if form.errors else 200
     return TemplateResponse(request, "admin/confirm.html", context, status=status)
+
+
+def again(verb: Verb, request: HttpRequest, plan: VerbPlan, typed: str) -> VerbForm:
+    """The form for a plan that has changed: what was typed is kept, but for the confirmation."""
+    return verb.form(plan=plan, typed=typed, initial={"reason": request.POST.get("reason", "")})
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from django.urls import reverse
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from controlplane.admin import live
+from controlplane.admin import live, rollout_live
 from controlplane.admin.findings import findings
 from controlplane.admin.labels import Label, label, worst
-from provisioning.models import Queue, QueuePulse, Release, Run, RunState
+from controlplane.admin.rollouts import with_counts
+from provisioning.models import Queue, QueuePulse, Release, Rollout, RolloutState, Run, RunState
 from tenants.models import Cluster, Placement, Tenant
 from tenants.states import TenantState, Tier
 
@@ -142,6 +143,21 @@ def releases() -> list[dict[str, Any]]:
     return [{**row, "share": row["number"] / total} for row in rows]
 
 
+def rollouts() -> list[dict[str, Any]]:
+    """Those that are not over, the latest first. The progress is of targets."""
+    rows = with_counts(Rollout.objects.filter(finished_at=None)).order_by("-created_at")[:SHOWN]
+    return [
+        {
+            "url": reverse("admin:provisioning_rollout_change", args=[row.pk]),
+            "name": row.release.name,
+            "state": rollout_live.state_of(row, row.as_of),  # type: ignore[attr-defined]  # annotated
+            "wave": "" if row.state == RolloutState.DRAFT else rollout_live.wave_of(row),
+            **{name: getattr(row, name) for name in ("over", "all_targets", "failed_now")},
+        }
+        for row in rows
+    ]
+
+
 def clusters() -> list[dict[str, Any]]:
     """How full each cluster is."""
     rows = Cluster.objects.annotate(n=Count("placements", filter=Q(placements__active=True))).order_by("name")[:12]
@@ -164,6 +180,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "findings": findings(),
         "heartbeats": heartbeats(),
         "releases": releases(),
+        "rollouts": rollouts() if request.user.has_perm("provisioning.view_rollout") else None,
         "clusters": clusters(),
         "as_of": timezone.now(),
     }

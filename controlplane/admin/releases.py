@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from controlplane.admin.base import ReadOnlyAdmin
+from controlplane.admin.proposing import OPERATE
 from controlplane.admin.words import NOTHING
 from controlplane.templatetags.ops import badge, moment
 from provisioning.databases.releases import TEXTS
-from provisioning.models import RecordedMigration, Release
+from provisioning.models import RecordedMigration, Release, ReleasePath
 from tenants.models import Tenant
+
+PATHS = 20  # of a release; older ones lead to releases that nobody is on
 
 
 class ReleaseAdmin(ReadOnlyAdmin):
@@ -43,11 +46,15 @@ class ReleaseAdmin(ReadOnlyAdmin):
     def page_queryset(self, request: HttpRequest) -> QuerySet[Release]:
         return self.get_queryset(request).prefetch_related("migrations", "clusters__cluster")
 
-    def page_context(self, _request: HttpRequest, row: Any) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        ready = row.state == Release.State.PUBLISHED and request.user.has_perm(OPERATE)
+        propose = f"{reverse('admin:provisioning_rollout_propose')}?release={row.name}" if ready else ""
         migrations = sorted(row.migrations.all(), key=lambda each: each.position)
         return {
             "release": row,
             "migrations": [(each, statements_of(each)) for each in migrations],
+            "paths": [weighed(path) for path in paths_of(row)],
+            "propose_url": propose,
             "tenants_url": f"{reverse('admin:tenants_tenant_changelist')}?release={row.name}",
         }
 
@@ -72,6 +79,20 @@ class ReleaseAdmin(ReadOnlyAdmin):
     @admin.display(description="published", ordering="published_at")
     def published(self, release: Release) -> SafeString:
         return moment(release.published_at, "not published")
+
+
+def paths_of(release: Release) -> QuerySet[ReleasePath]:
+    """How to get to it and away from it, the latest first."""
+    texts = [f"{end}__{text}" for end in ("source", "target") for text in TEXTS]
+    paths = ReleasePath.objects.filter(Q(source=release) | Q(target=release)).select_related("source", "target")
+    latest: QuerySet[ReleasePath] = paths.defer("rows", "pool_migrations", *texts).order_by("-recorded_at")
+    return latest[:PATHS]
+
+
+def weighed(path: ReleasePath) -> tuple[ReleasePath, int, int]:
+    """A path, with how many statements it sends to a tenant and how many of its operations work on rows."""
+    kinds = [act["kind"] for migration in path.migrations for act in migration["acts"]]
+    return path, kinds.count("ddl"), len(kinds) - kinds.count("ddl")
 
 
 def statements_of(migration: RecordedMigration) -> tuple[int, bool]:

@@ -25,16 +25,18 @@ from controlplane.admin.plans import PlanAdmin
 from controlplane.admin.polling import to_login
 from controlplane.admin.pools import PoolAdmin
 from controlplane.admin.releases import ReleaseAdmin
+from controlplane.admin.rollout_targets import RolloutTargetAdmin
+from controlplane.admin.rollouts import RolloutAdmin
 from controlplane.admin.tenants import TenantAdmin
 from controlplane.models import ApiKey
-from provisioning.models import Release, Run
+from provisioning.models import Release, Rollout, RolloutTarget, Run
 from tenants.models import AuditEntry, Cluster, Plan, Pool, Tenant
 
 FOUND = 20  # lines of the palette
 
 
 class Noun(NamedTuple):
-    """One kind of thing: its model, its pages, and its line in the navigation."""
+    """One kind of thing: its model, its pages, and its line in the navigation; none if its group has no name."""
 
     group: str
     title: str
@@ -46,6 +48,8 @@ class Noun(NamedTuple):
 NOUNS = (
     Noun("Fleet", "Tenants", "apartment", Tenant, TenantAdmin),
     Noun("Fleet", "Operations", "sync_alt", Run, OperationAdmin),
+    Noun("Fleet", "Rollouts", "rocket_launch", Rollout, RolloutAdmin),
+    Noun("", "Rollout targets", "rocket_launch", RolloutTarget, RolloutTargetAdmin),
     Noun("Platform", "Clusters", "database", Cluster, ClusterAdmin),
     Noun("Platform", "Pools", "grid_view", Pool, PoolAdmin),
     Noun("Platform", "Plans", "sell", Plan, PlanAdmin),
@@ -165,7 +169,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     }
     for noun in NOUNS:
         admin = site.of(noun.model)
-        if admin.has_view_permission(request):
+        if noun.group and admin.has_view_permission(request):
             item = {"title": noun.title, "icon": noun.icon, "link": admin.list_url()}
             groups.setdefault(noun.group, []).append(item)
     return [{"title": title, "separator": False, "items": items} for title, items in groups.items()]

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -85,8 +85,12 @@ class TenantAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         placed = Placement.objects.filter(tenant=OuterRef("pk"), active=True)
         runs = Run.objects.filter(tenant=OuterRef("pk"), finished_at=None, parent=None).order_by("created_at")
+        published = Release.objects.filter(state=Release.State.PUBLISHED)
+        own = Release.objects.filter(name=OuterRef(OuterRef("release"))).values("published_at")[:1]
+        newer = published.filter(published_at__gt=Subquery(own)).order_by().values("state")
         tenants: QuerySet[Tenant] = super().get_queryset(request)
         return tenants.annotate(
+            newer=Subquery(newer.annotate(number=Count("pk")).values("number")),
             placed_tier=Subquery(placed.values("tier")[:1]),
             placed_cluster=Subquery(placed.values("cluster__name")[:1]),
             placed_pool=Subquery(placed.values("pool__schema")[:1]),
@@ -144,8 +148,10 @@ class TenantAdmin(ReadOnlyAdmin):
         return format_html('{}<span class="tn-sub">{}</span>', tenant.placed_cluster or NOTHING, tenant.region)
 
     @admin.display(description="release", ordering="release")
-    def on_release(self, tenant: Tenant) -> str:
-        return tenant.release or NOTHING
+    def on_release(self, tenant: Any) -> SafeString | str:
+        if not tenant.newer:
+            return tenant.release or NOTHING
+        return format_html('{}<span class="tn-sub">{} behind</span>', tenant.release, tenant.newer)
 
     @admin.display(description="operation")
     def operation(self, tenant: Tenant) -> SafeString | str:

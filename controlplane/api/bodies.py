@@ -23,6 +23,8 @@ class Shape(serializers.Serializer[Any]):
     """What a body or a query may hold. A name that is not in it is an error: it was meant to say something."""
 
     def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):  # a shape within another one: super() says that it wants an object
+            return super().to_internal_value(data)
         unknown = {name: [_unknown()] for name in sorted(set(data) - set(self.fields))}
         try:
             value = super().to_internal_value(data)

@@ -66,6 +66,12 @@ class Code(StrEnum):
         "The API key may not do this",
         "Use a key that holds the scope named in `metadata`.",
     )
+    SAME_PERSON = (
+        "SAME_PERSON",
+        403,
+        "Whoever proposed this does not approve it as well",
+        "Ask somebody else to read the plan and approve it. Two keys of one owner are the same person.",
+    )
     NOT_FOUND = ("NOT_FOUND", 404, "There is no such thing", "Check the id: its prefix, and that it is complete.")
     METHOD_NOT_ALLOWED = (
         "METHOD_NOT_ALLOWED",
@@ -83,7 +89,7 @@ class Code(StrEnum):
         "OPERATION_IN_PROGRESS",
         409,
         "Another operation on this tenant has not finished",
-        "Wait for the operation named in `metadata`, or cancel it.",
+        "Wait for the operation or rollout named in `metadata`, or cancel it.",
         True,
     )
     STATE_CONFLICT = (
@@ -103,6 +109,12 @@ class Code(StrEnum):
         409,
         "The plan is no longer the one you saw",
         "Ask for the plan again with validate_only, and send its digest.",
+    )
+    OLDER_RELEASE_RUNS = (
+        "OLDER_RELEASE_RUNS",
+        409,
+        "The release takes away what an older one still uses",
+        "Roll the release that made room for it out to those in `metadata` first.",
     )
     IDEMPOTENCY_IN_PROGRESS = (
         "IDEMPOTENCY_IN_PROGRESS",
@@ -164,6 +176,12 @@ class Code(StrEnum):
         422,
         "The tenant application cannot live in tables that tenants share",
         "`detail` names the statement in the way and `hint` what to write instead; or choose a plan of another tier.",
+    )
+    ROLLOUT_REFUSED = (
+        "ROLLOUT_REFUSED",
+        422,
+        "The release cannot be reached by everything that was chosen",
+        "`hint` says what to write instead; publish that, or leave out by `filter` what cannot get there.",
     )
     ETAG_REQUIRED = (
         "ETAG_REQUIRED",

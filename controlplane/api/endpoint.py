@@ -92,7 +92,7 @@ def serves(
     elif keyed == "accepted":
         codes += WITH_KEY
         headers += [IDEMPOTENCY_KEY_OPTIONAL, IDEMPOTENT_REPLAYED]
-    if 202 in answers:  # noqa: PLR2004  Accepted
+    if {201, 202} & set(answers):  # created, or accepted
         headers.append(LOCATION)
 
     def declared(method: Method) -> Method:

@@ -21,6 +21,7 @@ from provisioning.errors import Transient
 from tenants.errors import TenureError
 
 MEDIA_TYPE = "application/problem+json"
+SENT_AS = {"selection": "filter", "lock_timeout_ms": "lock_timeout_s"}
 RETRY_AFTER_S = 5  # for outages whose length nobody knows
 
 log = logging.getLogger(__name__)
@@ -136,8 +137,16 @@ def _of_ours(exc: TenureError) -> Problem:
     errors = [asdict(error) for error in exc.errors] if isinstance(exc, lifecycle.InvalidWish) else []
     if isinstance(exc, lifecycle.ReasonMissing):
         errors = [{"field": "reason", "code": "BLANK", "detail": str(exc)}]
+    if isinstance(exc, lifecycle.InvalidRollout):
+        errors = [{"field": _as_sent(str(exc.metadata["field"])), "code": "INVALID", "detail": str(exc)}]
     headers = {"Retry-After": "2"} if code is Code.OPERATION_IN_PROGRESS else {}
     return Problem(code, str(exc), errors=errors, metadata=exc.metadata, hint=exc.cure, headers=headers)
+
+
+def _as_sent(field: str) -> str:
+    """What the API calls a field of a rollout's terms."""
+    first, dot, rest = field.partition(".")
+    return SENT_AS.get(first, first) + dot + rest
 
 
 def _type(code: Code, request: HttpRequest) -> str:

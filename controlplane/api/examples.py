@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from controlplane.api.rollout_examples import ROLLOUT_EXAMPLES
+
 _ID = "0198c1f2a7e07c3e9b1d5a4c8e2f6b70"
 _OPERATION_ID = "0198c1f2b1c47d10a3f09e6d5b7c8a21"
 
@@ -150,5 +152,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Credentials": CREDENTIALS,
     "DataKeys": DATA_KEYS,
     "Token": TOKEN,
+    **ROLLOUT_EXAMPLES,
 }
 """By the name of the schema in the document."""

@@ -35,6 +35,24 @@ class Slug(Text):
         set_override(self, "field", {"type": "string", "pattern": f"^{slugs.SLUG.pattern}$", "examples": ["acme"]})
 
 
+class Whole(serializers.IntegerField):
+    """A JSON number without a fraction; "5" and true are none."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return int(data)
+
+
+class Number(serializers.FloatField):
+    """A JSON number; "5" and true are none."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if not isinstance(data, int | float) or isinstance(data, bool):
+            self.fail("invalid")
+        return data  # 10 stays 10: what is kept is what was sent
+
+
 class Flag(serializers.BooleanField):
     """JSON's true and false."""
 

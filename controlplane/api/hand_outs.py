@@ -16,7 +16,7 @@ from controlplane.api import etags
 from controlplane.api.bodies import NoBodyRequest, Shape, shaped
 from controlplane.api.codes import Code
 from controlplane.api.endpoint import Endpoint, request_id, serves, who
-from controlplane.api.fields import Constant, Text
+from controlplane.api.fields import Constant, Text, Whole
 from controlplane.api.ids import found
 from controlplane.api.openapi import IF_MATCH, NO_STORE
 from controlplane.api.tenants import TENANT
@@ -43,15 +43,6 @@ class DataKeysShape(serializers.Serializer[Any]):
 
     keys = DataKeyShape(many=True, help_text="Every key it has or had. Exactly one is active: write with that.")
     index_key = DataKeyShape(help_text="For blind indexes.")
-
-
-class Whole(serializers.IntegerField):
-    """A JSON number without a fraction; "5" and true are none."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if not isinstance(data, int) or isinstance(data, bool):
-            self.fail("invalid")
-        return int(data)
 
 
 @extend_schema_serializer(

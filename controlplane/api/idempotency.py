@@ -86,6 +86,14 @@ def once(request: Request, *, key: str | None, do: Callable[[], Answer]) -> Http
         return response
 
 
+def answered(request: Request, *, key: str) -> HttpResponse | None:
+    """The first answer, if this key has one: for a view that has something to do before the transaction of `once`."""
+    principal = _principal(request)
+    if not IdempotencyKey.objects.filter(principal=principal, key=key).exists():
+        return None
+    return _replayed(principal, key, fingerprint_of(request))
+
+
 def fingerprint_of(request: Request) -> bytes:
     """SHA-256 of method, path and canonical JSON: sorted names, NFC, nothing filled in."""
     body = json.dumps(body_of(request), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

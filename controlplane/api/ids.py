@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet
 from controlplane.api.codes import Code
 from controlplane.api.errors import Problem
 
-NOUNS = {"ten": "tenant", "op": "operation", "rel": "release", "key": "API key"}
+NOUNS = {"ten": "tenant", "op": "operation", "rel": "release", "key": "API key", "rol": "rollout"}
 ID = re.compile(r"([a-z]{2,3})_([0-9a-f]{32})")
 
 M = TypeVar("M", bound=Model)

@@ -48,10 +48,10 @@ IF_MATCH_REQUIRED = OpenApiParameter(
 )
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, HEADER, description="The ETag you have: 304 if it is the same.")
 IDEMPOTENT_REPLAYED = _reply(
-    "Idempotent-Replayed", {"type": "string", "const": "true"}, "This is the first answer, again.", [200, 202]
+    "Idempotent-Replayed", {"type": "string", "const": "true"}, "This is the first answer, again.", [200, 201, 202]
 )
-LOCATION = _reply("Location", {"type": "string"}, "Where the operation is.", [202])
-ETAG = _reply("ETag", {"type": "string"}, "For If-Match and If-None-Match.", [200, 304])
+LOCATION = _reply("Location", {"type": "string"}, "Where the operation, or what was made, is.", [201, 202])
+ETAG = _reply("ETag", {"type": "string"}, "For If-Match and If-None-Match.", [200, 201, 304])
 POLL_AFTER = _reply("Retry-After", SECONDS, "While it is not done: seconds until asking again is worth it.", [200])
 NO_STORE = _reply("Cache-Control", {"type": "string", "const": "no-store"}, "Never to be kept by a cache.", [200])
 REPLY_HEADERS = (

@@ -25,6 +25,7 @@ from controlplane.api.fields import Text
 
 PAGE, LARGEST_PAGE = 50, 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PLACE = re.compile(r"([ab])([0-9]{1,9})")  # a17: after or before the row of this number
 POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")  # a17…-0198…: after or before, microseconds, id
 
 M = TypeVar("M", bound=Model)
@@ -44,6 +45,19 @@ class ListQuery(Shape):
         default=PAGE,
         min_value=1,
         help_text=f"How many to a page: {PAGE} when left out; more than {LARGEST_PAGE} is lowered to {LARGEST_PAGE}.",
+    )
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{PLACE.pattern}$"})
+class NumberCursor(Text):
+    """A place in a list whose rows are numbered."""
+
+
+class NumberedListQuery(ListQuery):
+    """Of a list that goes by the number of its rows, the lowest first."""
+
+    cursor = NumberCursor(  # type: ignore[assignment]  # the same parameter, of another form
+        required=False, help_text="From `next` or `previous`, as it is."
     )
 
 
@@ -85,6 +99,26 @@ def page(
     }
 
 
+def numbered_page(
+    request: Request, rows: QuerySet[M], asked: dict[str, Any], represent: Callable[[Sequence[M]], list[Any]], by: str
+) -> Json:
+    """One page of `rows`, which no two have the number `by` in common. See `page`."""
+    side, number = _place(asked["cursor"]) if "cursor" in asked else ("a", -1)
+    size, backwards = min(asked["page_size"], LARGEST_PAGE), side == "b"
+    rest = rows.filter(**{f"{by}__{'lt' if backwards else 'gt'}": number})
+    found = list(rest.order_by(f"-{by}" if backwards else by)[: size + 1])
+    more, found = len(found) > size, found[:size]
+    if backwards:
+        found.reverse()
+    earlier = bool(found) and (more if backwards else "cursor" in asked)
+    later = bool(found) and (more or backwards)
+    return {
+        "results": represent(found),
+        "next": _url(request, f"a{getattr(found[-1], by)}") if later else None,
+        "previous": _url(request, f"b{getattr(found[0], by)}") if earlier else None,
+    }
+
+
 def page_of(shape: type[serializers.Serializer[Any]], name: str) -> serializers.Serializer[Any]:
     """The shape of one page, for the OpenAPI document."""
     return inline_serializer(
@@ -111,11 +145,17 @@ def _read(rows: QuerySet[M], position: Position | None, size: int) -> tuple[list
     return found[size - 1 :: -1] if len(found) > size else found[::-1], len(found) > size
 
 
+def _place(text: str) -> tuple[str, int]:
+    if (match := PLACE.fullmatch(text)) is None:
+        raise Problem(Code.INVALID_CURSOR)
+    return match[1], int(match[2])
+
+
 def _position(row: Any, *, after: bool) -> Position:
     return Position(after=after, at=row.created_at, id=row.pk)
 
 
-def _url(request: Request, position: Position) -> str:
+def _url(request: Request, position: Position | str) -> str:
     query = request.query_params.copy()
     query["cursor"] = str(position)
     return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")

@@ -8,6 +8,10 @@ from controlplane.api.catalog import Clusters, OneCluster, OnePlan, OneRelease, 
 from controlplane.api.hand_outs import HandOutDataKeys, MintToken
 from controlplane.api.operations import VERBS, OneOperation, Operations
 from controlplane.api.pages import TryIt, nowhere, problem_page, schema
+from controlplane.api.rollout_targets import SkipTarget, TargetsOfRollout
+from controlplane.api.rollout_verbs import VERBS as ROLLOUT_VERBS
+from controlplane.api.rollout_verbs import ApproveRollout
+from controlplane.api.rollouts import OneRollout, Rollouts
 from controlplane.api.tenant_verbs import (
     HandOutCredentials,
     OperationsOfTenant,
@@ -30,6 +34,12 @@ v1: list[URLPattern | URLResolver] = [
     path("operations", Operations.as_view()),
     path("operations/<str:operation>", OneOperation.as_view()),
     *(path(f"operations/<str:operation>/{verb}", endpoint.as_view()) for verb, endpoint in VERBS.items()),
+    path("rollouts", Rollouts.as_view()),
+    path("rollouts/<str:rollout>", OneRollout.as_view()),
+    path("rollouts/<str:rollout>/approve", ApproveRollout.as_view()),
+    *(path(f"rollouts/<str:rollout>/{verb}", endpoint.as_view()) for verb, endpoint in ROLLOUT_VERBS.items()),
+    path("rollouts/<str:rollout>/targets", TargetsOfRollout.as_view()),
+    path("rollouts/<str:rollout>/targets/<str:target>/skip", SkipTarget.as_view()),
     path("plans", Plans.as_view()),
     path("plans/<str:name>", OnePlan.as_view()),
     path("tiers", Tiers.as_view()),

@@ -35,7 +35,8 @@ class Choice:
     @property
     def application(self) -> str:
         """What serves tenants, as gunicorn names it; empty where the tenant application is served elsewhere."""
-        shows_the_example = EXAMPLE in (self.given.get("TENANT_APPS") or EXAMPLE).split(",")
+        apps = self.given.get("TENANT_APPS") or ("" if self.given.get("TENANT_SQL") else EXAMPLE)
+        shows_the_example = EXAMPLE in apps.split(",")
         return self.given.get("APPLICATION_WSGI") or (EXAMPLE_WSGI if shows_the_example else "")
 
     def environment(self, credentials: Credentials) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from controlplane.admin import words
@@ -84,9 +84,9 @@ def page_url(cl: Any, step: int) -> str:
 
 
 @register.simple_tag
-def who(row: Any) -> SafeString:
+def who(row: Any, field: str = "actor") -> SafeString:
     """Who did it, of a row read by `with_actor_names`."""
-    return actor(row)
+    return actor(row, field)
 
 
 @register.simple_tag
@@ -126,3 +126,17 @@ def pretty(value: Mapping[str, Any]) -> str:
 def percent(share: float) -> str:
     """A share of 1 as a CSS percentage, with a point in every locale."""
     return f"{share * 100:.3f}%"
+
+
+@register.filter
+def state_word(state: str, kind: str) -> str:
+    """The word of a state, where a badge would be too loud."""
+    return label(kind, state).word
+
+
+@register.simple_tag
+def legend(kind: str, *states: str) -> SafeString:
+    """What the squares of a drawing mean: letter, colour and word of each state."""
+    shown = [label(kind, state) for state in states]
+    square = '<span><span class="tn-square tn-{}">{}</span> {}</span>'
+    return format_html_join(" ", square, ((each.tone, each.letter, each.word) for each in shown))

@@ -18,29 +18,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import django
 import psycopg
-from django.apps import AppConfig
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
 from provisioning.databases import ddl
 from provisioning.databases.dump import Dump, dump, with_rows_of
 from provisioning.databases.fitness import prepare_cluster
+from provisioning.databases.inputs import Inputs, found
 from provisioning.databases.layout import lay_out, retire, sole
+from provisioning.databases.migrating import record
 from provisioning.databases.paths.keeping import keep
 from provisioning.databases.paths.walking import Walk, walk
-from provisioning.databases.pooling.proof import COMPILER, Pooled, prove
-from provisioning.databases.recording import Progress, record
+from provisioning.databases.pooling.proof import Pooled, prove
+from provisioning.databases.recording import Progress
 from provisioning.databases.refusals import refuse_unsafe
 from provisioning.databases.scratch import make_schema, scratch, set_aside, workshop
 from provisioning.databases.servers import Connection, connect, run, server_errors
+from provisioning.databases.sqlfiles import forget_refused
 from provisioning.errors import Permanent, Transient
 from provisioning.models import RecordedMigration, Release
 from tenants.actions import Actor, AuditAction, ObjectType
@@ -106,7 +103,7 @@ def publish(name: str | None = None, *, actor: Actor, contracts: str = "", progr
 
     Returns the release that was current before when there is nothing new. While this runs, and if it fails, the former
     release stays current; the failed row keeps the error. Takes as long as migrating does. Raises NoOpenCluster,
-    AlreadyPublishing, NameTaken, MigrationFailed, BlueprintRefused, NoPgDump, or a server's error.
+    AlreadyPublishing, NameTaken, SqlRefused, MigrationFailed, BlueprintRefused, NoPgDump, or a server's error.
     """
     cluster = workshop()
     if contracts and not Release.objects.filter(name=contracts, state=Release.State.PUBLISHED).exists():
@@ -118,8 +115,8 @@ def publish(name: str | None = None, *, actor: Actor, contracts: str = "", progr
         sole(connection, LOCK, busy=AlreadyPublishing),
     ):
         _clear_away_interrupted(connection)
-        inputs = hash_of_inputs(settings.TENANT_APPS)
-        release = Release.objects.filter(current=True, inputs=inputs).first()
+        inputs = found()
+        release = Release.objects.filter(current=True, inputs=inputs.digest).first()
         if release is None:
             blueprint = _made(_begun(name, inputs, contracts), connection, cluster, progress or _in_silence)
             release = _same_as_current(blueprint) or _published(blueprint, cluster, actor)
@@ -128,36 +125,11 @@ def publish(name: str | None = None, *, actor: Actor, contracts: str = "", progr
     return release
 
 
-def hash_of_inputs(tenant_apps: list[str]) -> str:
-    """What a release is made from: the apps in order, files of their migration packages, Django's and our versions."""
-    digest = sha256(f"django {django.get_version()}, pools {COMPILER}".encode())
-    for entry in tenant_apps:
-        app = AppConfig.create(entry)
-        module_name = settings.MIGRATION_MODULES.get(app.label, f"{app.name}.migrations")
-        digest.update(f"\n{entry} {module_name}".encode())
-        for path in _files_of(module_name):
-            digest.update(f"\n{path.name} {sha256(path.read_bytes()).hexdigest()}".encode())
-    return digest.hexdigest()
-
-
-def _files_of(module_name: str | None) -> list[Path]:
-    """Python and data files of one migrations package; none if the app has no migrations."""
-    if module_name is None:
-        return []
-    try:
-        package = import_module(module_name)
-    except ModuleNotFoundError:
-        return []
-    folders = [Path(folder) for folder in package.__path__]
-    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if "__pycache__" not in path.parts)
-
-
 def _made(release: Release, connection: Connection, cluster: Cluster, progress: Progress) -> _Blueprint:
     """Migrate in a scratch database, read it back, and look whether it may be copied."""
     with _failure_kept(release), scratch(connection, cluster, _scratch_name(release)) as (inside, url):
         make_schema(inside, release.placeholder)
-        recorded = record(url, schema=release.placeholder, tenant_apps=release.apps, progress=progress)
+        recorded = record(url, release, progress)
         progress(len(recorded), len(recorded), "reading the schema back")
         made = dump(inside, url, release.placeholder)
         refuse_unsafe(inside, release.placeholder, made)
@@ -192,6 +164,7 @@ def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release
                 RecordedMigration(release=release, position=position, **migration)
                 for position, migration in enumerate(blueprint.recorded)
             )
+            forget_refused()
             if blueprint.former is not None and blueprint.walked is not None:
                 keep(blueprint.former, release, blueprint.walked, blueprint.walked.added)
         release.refresh_from_db()
@@ -206,7 +179,7 @@ def _published(blueprint: _Blueprint, cluster: Cluster, actor: Actor) -> Release
     return release
 
 
-def _begun(name: str | None, inputs: str, contracts: str) -> Release:
+def _begun(name: str | None, inputs: Inputs, contracts: str) -> Release:
     """The row comes first: whatever is made afterwards is named after its id, and found by it after a crash."""
     with transaction.atomic():
         Release.objects.filter(name=name, state=Release.State.FAILED).delete()  # a second try under the same name
@@ -216,9 +189,10 @@ def _begun(name: str | None, inputs: str, contracts: str) -> Release:
         return Release.objects.create(
             id=release_id,
             name=name or _name_of_the_date(),
-            apps=list(settings.TENANT_APPS),
+            apps=inputs.apps,
+            files=inputs.files,
             placeholder=f"bp_{secrets.token_hex(16)}",
-            inputs=inputs,
+            inputs=inputs.digest,
             contracts=contracts,
         )
 
@@ -253,8 +227,10 @@ def _same_as_current(blueprint: _Blueprint) -> Release | None:
     if not blueprint.is_that_of(current):
         return None
     pooled = blueprint.pooled.named(blueprint.release.placeholder, current.placeholder)
-    Release.objects.filter(pk=current.pk).update(inputs=blueprint.release.inputs, **asdict(pooled))
-    blueprint.release.delete()
+    made = blueprint.release
+    Release.objects.filter(pk=current.pk).update(inputs=made.inputs, files=made.files, **asdict(pooled))
+    forget_refused()
+    made.delete()
     current.refresh_from_db()
     return current
 

@@ -65,7 +65,7 @@ def lay_out(pool: Pool) -> None:
             run(connection, "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", f"tenure: {pool.schema}")
             if not is_there(connection, pool):
                 _make_roles(connection, pool)
-                _make_tables(connection, pool, release)
+                make_tables(connection, pool, release)
                 _check_and_grant(connection, pool, release)
         run(connection, sql.SQL("ANALYZE {}").format(_all_of(connection, pool.schema)))
     Pool.objects.filter(pk=pool.pk).update(ready_at=Now())
@@ -122,7 +122,7 @@ def _password(connection: Connection, pool: Pool) -> sql.Composed:
     return sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier.decode()))
 
 
-def _make_tables(connection: Connection, pool: Pool, release: Release) -> None:
+def make_tables(connection: Connection, pool: Pool, release: Release) -> None:
     """As the owner: tables, rows of tables that tenants share, and sequences past the ids that seed rows have.
 
     A pool's sequences are shared, and rise alone: seed rows carry the same ids for each tenant.

@@ -10,13 +10,20 @@ from provisioning.databases.servers import Connection, run
 from provisioning.models import Release
 
 ALL = 1_000_000_000  # rows
+LOOKED_AT = 3  # tables, to tell a large tenant from a small one
 MOST_TEXTS = 8  # hundreds of kilobytes each
 
 _TABLES = """
     SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = %s
     WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r' AND NOT a.attisdropped ORDER BY 1
 """
-_TRIGGERS = """
+_BIGGEST = """
+    SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = %s
+    WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r' AND NOT a.attisdropped
+    ORDER BY pg_relation_size(c.oid) DESC, c.relname LIMIT %s
+"""
+_TENANT = sql.Identifier(pooling.TENANT_ID)
+TRIGGERS = """
     SELECT c.relname::text, t.tgname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE c.relnamespace = to_regnamespace(%s) AND NOT t.tgisinternal AND t.tgenabled = 'O' ORDER BY 1, 2
 """
@@ -52,6 +59,20 @@ def counts(connection: Connection, schema: str, tenant_id: UUID, names: list[str
         rows = run(connection, sql.SQL(" UNION ALL ").join(each))
         run(connection, "RESET ROLE")
     return {str(name): int(number) for name, number in rows}
+
+
+def largest(connection: Connection, schema: str, *, limit: int) -> list[UUID]:
+    """The tenants with the most rows in the largest tables, the largest first, as the verifier sees them."""
+    biggest = [str(name) for (name,) in run(connection, _BIGGEST, pooling.TENANT_ID, schema, LOOKED_AT)]
+    if not biggest:
+        return []
+    each = [sql.SQL("SELECT {} AS tenant FROM {}").format(_TENANT, sql.Identifier(schema, name)) for name in biggest]
+    query = sql.SQL("SELECT tenant FROM ({}) AS rows GROUP BY tenant ORDER BY count(*) DESC, tenant LIMIT {}")
+    with connection.transaction():
+        run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.VERIFIER)))
+        found = run(connection, query.format(sql.SQL(" UNION ALL ").join(each), sql.Literal(limit)))
+        run(connection, "RESET ROLE")
+    return [tenant for (tenant,) in found]
 
 
 def seeded(release: Release) -> dict[str, int]:
@@ -124,7 +145,7 @@ def _made(connection: Connection, release: Release, schema: str) -> str:
     found = {table["table"]: table for table in release.seed if table["table"] not in pooling.SHARED_TABLES}
     order = space.leaves_first(tables(connection, schema), space.references_of(connection, schema))
     rows = [statement for name in reversed(order) if name in found for statement in inserts(found[name], schema)]
-    awake = [(table, name) for table, name in run(connection, _TRIGGERS, schema) if table in found]
+    awake = [(table, name) for table, name in run(connection, TRIGGERS, schema) if table in found]
     asleep, again = (_triggers(schema, awake, word) for word in ("DISABLE", "ENABLE"))
     checked_first = ["SET CONSTRAINTS ALL IMMEDIATE;"] if again else []  # ALTER TABLE waits for no deferred check
     text = "\n".join((*asleep, *rows, *checked_first, *again))

@@ -180,7 +180,7 @@ def _runs_python(operation: Operation, direction: str) -> bool:
 def _whole(sql: str, params: Any, *, many: bool) -> Iterator[str]:
     """What the server will read, each time it is sent: whoever replays it has the text alone."""
     for each in params if many else (params,):
-        yield sql if each is None else connection.ops.compose_sql(sql, each)
+        yield sql if each is None else connection.ops.compose_sql(sql, each)  # type: ignore[attr-defined]  # PostgreSQL's
 
 
 def migrate(job: Job, emit: Callable[[dict[str, Any]], None]) -> None:
@@ -241,7 +241,7 @@ def followed(recorder: Recorder) -> Iterator[None]:
 
 def configs(job: Job) -> list[AppConfig]:
     """Of the tenant's apps, in order."""
-    return [apps.get_app_config(_label(name)) for name in job.tenant_apps]
+    return [apps.get_app_config(AppConfig.create(name).label) for name in job.tenant_apps]
 
 
 def announce(signal: Any, tenant_apps: Iterable[AppConfig], **details: Any) -> None:
@@ -261,11 +261,6 @@ def _telling(editor: type[BaseDatabaseSchemaEditor], recorder: Recorder) -> type
             recorder.deliberate = False
 
     return type(editor.__name__, (editor,), {"execute": execute})
-
-
-def _label(name: str) -> str:
-    """The label of an entry of INSTALLED_APPS: a module, or the path of an AppConfig."""
-    return AppConfig.create(name).label
 
 
 def configure(job: Job) -> None:

@@ -8,7 +8,7 @@ from provisioning.models import Handle, Release
 from tenants.context import TenantContext
 from tenants.models import Tenant
 
-TEXTS = ("script", "seed", "finish", "shape", "pool_script", "pool_shape")  # hundreds of kilobytes
+TEXTS = ("files", "script", "seed", "finish", "shape", "pool_script", "pool_shape")  # hundreds of kilobytes
 
 
 class NoRelease(Permanent):

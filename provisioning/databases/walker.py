@@ -7,7 +7,7 @@ Tells `migrated`, `unapplied`, `refused` (nothing was run then), and `rows`: wha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
 from django.db.migrations import Migration, RunSQL
@@ -129,11 +129,12 @@ def _take_in(recorder: Recorder, plan: Plan, written: dict[int, int]) -> None:
     """
     for step, _back in plan:
         place = 0
-        for index, operation in enumerate(step.operations):
+        taken_in: list[Operation] = []
+        for operation in step.operations:
             place = written.get(id(operation), place)
-            if id(operation) not in written:
-                step.operations[index] = _in_sql(operation)
-            recorder.places[id(step.operations[index])] = place
+            taken_in.append(operation if id(operation) in written else _in_sql(operation))
+            recorder.places[id(taken_in[-1])] = place
+        cast("list[Operation]", step.operations)[:] = taken_in  # a list of this migration's own
 
 
 def _in_sql(operation: Any) -> RunSQL:

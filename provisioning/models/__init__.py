@@ -1,5 +1,6 @@
 from provisioning.models.keyring import DataKey
 from provisioning.models.paths import ReleasePath
+from provisioning.models.rehearsals import Rehearsal, RehearsalState
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
 from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
 from provisioning.models.rollouts import (
@@ -50,6 +51,8 @@ __all__ = [
     "Queue",
     "QueuePulse",
     "RecordedMigration",
+    "Rehearsal",
+    "RehearsalState",
     "Release",
     "ReleasePath",
     "Resource",

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 
 class Release(models.Model):
-    """Recorded once from Django's own migrations, replayed everywhere.
+    """Recorded once from Django's own migrations, or from a folder of SQL files; replayed everywhere.
 
     `script` and `finish` are the final shape as replayable text in which `placeholder` stands for the schema's name:
     the tables, and what is quicker to make once the rows are in (keys, indexes, triggers, positions of sequences).
@@ -28,7 +28,11 @@ class Release(models.Model):
     name = models.CharField(max_length=48, unique=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.PUBLISHING)
     current = models.BooleanField(default=False, help_text="New tenants are born on it.")
-    apps = models.JSONField(default=list, help_text="TENANT_APPS, in order.")
+    apps = models.JSONField(default=list, help_text="TENANT_APPS, in order; empty where it is made of SQL files.")
+    files = models.JSONField(
+        default=list,
+        help_text="[{name, up, down}]: texts of TENANT_SQL, in order; down may be null. Empty where Django migrates.",
+    )
     placeholder = models.CharField(max_length=63)
     inputs = models.CharField(max_length=64, blank=True)
     script = models.TextField(blank=True)

@@ -6,7 +6,7 @@ Targets are rows, never runs: a rollout's run drives a few lanes, and a lane cla
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -17,6 +17,9 @@ from provisioning.models.paths import ReleasePath
 from provisioning.models.releases import Release
 from provisioning.models.runs import Run
 from tenants.placement import public_id
+
+if TYPE_CHECKING:
+    from tenants.models import Placement
 
 
 class RolloutState(models.TextChoices):
@@ -173,6 +176,8 @@ class RolloutTarget(models.Model):
     seconds = models.FloatField(null=True, help_text="What its last replay took.")
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+
+    place: Placement | None = None  # no column: where its tenant lives, as read by the lane that claimed it
 
     class Meta:
         constraints: ClassVar = [

@@ -56,8 +56,8 @@ def give_up(target: Target) -> None:
 
 def told(action: AuditAction, target: Target, actor: Actor, *, findings: int) -> None:
     """One audit entry about a target, in the caller's transaction."""
-    about = (ObjectType.TENANT, target.tenant_id) if target.tenant_id else (ObjectType.POOL, target.pool_id)
-    audit(action, actor=actor, object=about, tenant=target.tenant_id, counts={"findings": findings})
+    about = ObjectType.POOL if target.pooled else ObjectType.TENANT
+    audit(action, actor=actor, object=(about, target.pk), tenant=target.tenant_id, counts={"findings": findings})
 
 
 def _end(target: Target) -> None:

@@ -123,7 +123,7 @@ class Accepting:
         try:
             self.shape.judge(schema, answer, lines)
         except ShapeDiffers as differs:
-            if not is_accepted(self.target, differs.metadata["difference"]):
+            if not is_accepted(self.target, differs.difference):
                 raise
 
 
@@ -143,7 +143,7 @@ def place_of(target: RolloutTarget) -> Target:
         who = _inside(pool.pk)
         return Target(Tier.POOL, cluster.name, cluster.database, pool.schema, who, role=pool_group(pool.pk))
     assert target.tenant is not None  # noqa: S101  a constraint of the table
-    context = target.tenant.context()
+    context = target.place.context_of(target.tenant) if target.place else target.tenant.context()
     return Target(context.tier, context.cluster, context.database, context.schema, (context,), role=context.key)
 
 

@@ -23,6 +23,7 @@ from django.db import connection
 from provisioning.engine.workflow import StepContext
 from provisioning.models import ReleasePath, Rollout, RolloutTarget, TargetState
 from provisioning.rollout.errors import NoPath
+from tenants.models import Placement
 
 # Running targets whose lane has lost its lease, or was claimed anew, are anybody's: replaying observes first.
 LOCK = """
@@ -99,8 +100,10 @@ def claim(ctx: StepContext, rollout: Rollout, cluster_id: UUID, *, limit: int) -
         )
     taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING).order_by("wave", "position")
     targets = list(taken.select_related("tenant", "pool", "cluster"))
+    there = Placement.objects.filter(tenant__in=tenants, active=True).select_related("cluster")
+    places = {place.tenant_id: place for place in there}  # one query, and nobody moves while they are running here
     for target in targets:
-        target.rollout = rollout
+        target.rollout, target.place = rollout, places.get(target.tenant_id)
     return targets
 
 

@@ -65,6 +65,13 @@ class Target:
         return self.tier == Tier.POOL
 
     @property
+    def pk(self) -> UUID:
+        """Of its tenant or pool."""
+        if (pk := self.tenant_id or self.pool_id) is None:
+            raise LookupError(f"{self.name} is neither a tenant's nor a pool.")
+        return pk
+
+    @property
     def owner(self) -> dict[str, UUID | None]:
         """As the columns of AdoptedDrift."""
         return {"tenant_id": self.tenant_id, "pool_id": self.pool_id}
@@ -131,7 +138,7 @@ def _on(cluster: Cluster, targets: Iterable[Target], adopted: dict[UUID | None, 
             if away or shared is None:
                 yield Standing(target, State.AWAY, said=away)
             else:
-                yield _look(target, shared, adopted.get(target.tenant_id or target.pool_id))
+                yield _look(target, shared, adopted.get(target.pk))
     finally:
         if shared is not None:
             shared.close()
@@ -173,8 +180,8 @@ def _tenants(selection: Selection) -> Iterator[Target]:
     clusters = _clusters(selection)
     for row in rows.filter(cluster__in=clusters).select_related("tenant"):
         cluster, tenant = clusters[row.cluster_id], row.tenant
-        where = {"database": row.database, "schema": row.schema, "release": tenant.release}
-        yield Target(name=tenant.slug, tier=Tier(row.tier), cluster=cluster, tenant_id=tenant.pk, **where)
+        place = (Tier(row.tier), cluster, row.database, row.schema)
+        yield Target(tenant.slug, *place, tenant.release, tenant_id=tenant.pk)
 
 
 def _pools(selection: Selection) -> Iterator[Target]:
@@ -191,8 +198,7 @@ def _pools(selection: Selection) -> Iterator[Target]:
         cluster = clusters[pool.cluster_id]
         name = f"{cluster.name}/{pool.schema}"
         if not wanted or name in wanted or pool.pk in inside:
-            where = {"database": cluster.database, "schema": pool.schema, "release": pool.release}
-            yield Target(name=name, tier=Tier.POOL, cluster=cluster, pool_id=pool.pk, **where)
+            yield Target(name, Tier.POOL, cluster, cluster.database, pool.schema, pool.release, pool_id=pool.pk)
 
 
 def _in_pools(selection: Selection, found: Iterable[Target]) -> set[str]:

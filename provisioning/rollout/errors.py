@@ -46,3 +46,10 @@ class NoPath(Permanent):
 
     code = "NO_PATH"
     cure = "Publish the releases in between, or roll out a release that follows the one they are on."
+
+
+class RehearsalObjects(TenureError):
+    """A rehearsal found what nobody should approve unread. `metadata["findings"]` says what."""
+
+    code = "REHEARSAL_OBJECTS"
+    cure = "Read the findings and change the release; or approve with a reason why they do not matter."

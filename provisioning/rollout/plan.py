@@ -12,10 +12,13 @@ from typing import Any
 from provisioning.models import Release, ReleasePath
 from provisioning.rollout import seams
 from provisioning.rollout.errors import NoPath
+from provisioning.rollout.path_plan import LockPlan, MigrationPlan, PathPlan, Refusal, no_path, path_plan
 from provisioning.rollout.selection import Chosen, Fleet, LeftOut
 from provisioning.rollout.waves import numbers
 from tenants.errors import TenureError
 from tenants.states import Tier
+
+__all__ = ["Frozen", "LockPlan", "MigrationPlan", "PathPlan", "Refusal", "RolloutPlan", "WavePlan", "plan"]
 
 SHOWN = 200  # names that a plan lists; all are counted
 
@@ -26,36 +29,6 @@ class WavePlan:
 
     number: int
     targets: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationPlan:
-    """What one migration sends to each target, and which of its operations work on rows."""
-
-    migration: str
-    atomic: bool
-    statements: tuple[str, ...]
-    data: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a statement, or the whole path, cannot be walked, and what to write instead."""
-
-    statement: str
-    reason: str
-    instead: str
-
-
-@dataclass(frozen=True, slots=True)
-class PathPlan:
-    """How those that are on `source` get there. `pooled`: the migrations as pools see them."""
-
-    source: str
-    pooled: bool
-    targets: int
-    migrations: tuple[MigrationPlan, ...]
-    refusals: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +89,18 @@ def plan(
     turns = tuple(
         zip(fleet.targets, numbers(len(fleet.targets), canary=canaries, waves=[*waves]), strict=True),
     )
-    groups = Counter((target.release, target.tier == Tier.POOL) for target in fleet.targets)
+    groups: dict[tuple[str, bool], Counter[str]] = {}
+    for target in fleet.targets:
+        groups.setdefault((target.release, target.tier == Tier.POOL), Counter())[str(target.tier)] += 1
     paths: dict[str, ReleasePath] = {}
     shown = []
-    for (source, pooled), count in sorted(groups.items()):
+    for (source, pooled), tiers in sorted(groups.items()):
         try:
             paths[source] = paths.get(source) or seams.path_between(_release(source), release)
-            shown.append(_path_plan(paths[source], source, count, pooled=pooled))
+            shown.append(path_plan(paths[source], source, pooled=pooled, tiers=tiers))
         except TenureError as error:
             refusal = Refusal("", f"{source or 'No release'}: {error}", error.cure)
-            shown.append(PathPlan(source, pooled, count, (), (refusal,)))
+            shown.append(no_path(source, refusal, pooled=pooled, tiers=tiers))
     return Frozen(
         RolloutPlan(
             release=release.name,
@@ -149,28 +124,6 @@ def _release(name: str) -> Release:
     if found is None:
         raise NoPath(f"There is no published release {name!r}.")
     return found
-
-
-def _path_plan(path: ReleasePath, source: str, count: int, *, pooled: bool) -> PathPlan:
-    migrations = path.pool_migrations if pooled else path.migrations
-    refusals = [*path.refusals, *(path.pool_refusals if pooled else [])]
-    return PathPlan(
-        source=source,
-        pooled=pooled,
-        targets=count,
-        migrations=tuple(map(_migration_plan, migrations)),
-        refusals=tuple(Refusal(**refusal) for refusal in refusals),
-    )
-
-
-def _migration_plan(migration: Mapping[str, Any]) -> MigrationPlan:
-    acts = migration["acts"]
-    return MigrationPlan(
-        migration=f"{migration['app']}.{migration['name']}",
-        atomic=migration["atomic"],
-        statements=tuple(act["text"] for act in acts if act["kind"] == "ddl"),
-        data=tuple(act.get("description") or act["text"] for act in acts if act["kind"] != "ddl"),
-    )
 
 
 def _wave_plans(turns: Iterable[tuple[Chosen, int]]) -> tuple[WavePlan, ...]:

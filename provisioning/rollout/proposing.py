@@ -9,13 +9,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from provisioning.errors import KeyReused, PlanChanged
-from provisioning.models import Release, Rollout, RolloutState
+from provisioning.models import Rehearsal, Release, Rollout, RolloutState
 from provisioning.rollout import settling
 from provisioning.rollout.acting import acting, allow, begin, tell
 from provisioning.rollout.contracts import older_than_expand
 from provisioning.rollout.errors import InvalidRollout, OlderStillRuns, RolloutRefused, SamePerson
 from provisioning.rollout.freezing import freeze
 from provisioning.rollout.plan import Frozen, RolloutPlan, plan
+from provisioning.rollout.rehearsal import NORMAL, Limits, refuse_what_was_found, rehearse, with_estimate
 from provisioning.rollout.selection import chosen
 from provisioning.rollout.terms import Terms, shown
 from tenants.audit import Actor, AuditAction, ObjectType
@@ -28,9 +29,8 @@ def propose_rollout(*, release: Release, terms: Terms, actor: Actor, key: str) -
 
     The same (actor, key) gives the rollout that exists. Raises InvalidRollout, KeyReused.
     """
-    if release.state != Release.State.PUBLISHED:
-        raise InvalidRollout(f"Release {release} is {release.state}, not published.", field="release")
-    asked = Rollout(release=release, proposed_by=str(actor), key=key, **terms.row(now=timezone.now()))
+    asked = _asked(release, terms)
+    asked.proposed_by, asked.key = actor.answerable, key
     if (known := _proposed(asked)) is not None:
         return known
     _keep(asked, plan_now(asked).plan)
@@ -46,18 +46,28 @@ def propose_rollout(*, release: Release, terms: Terms, actor: Actor, key: str) -
     return asked
 
 
+def plan_rollout(*, release: Release, terms: Terms) -> RolloutPlan:
+    """What `propose_rollout` would keep. Writes nothing but the paths that are missing. Raises InvalidRollout."""
+    return plan_now(_asked(release, terms)).plan
+
+
 def plan_now(rollout: Rollout) -> Frozen:
     """What the rollout would do to the fleet as it is now. Writes nothing but the paths that are missing."""
     release = rollout.release
     fleet = chosen(rollout.selection, release=release.name, canary=rollout.canary)
     older = older_than_expand(release)
-    return plan(release, fleet, waves=rollout.waves, terms=shown(rollout), older=older)
+    return with_estimate(plan(release, fleet, waves=rollout.waves, terms=shown(rollout), older=older), rollout)
+
+
+def plan_approval(rollout: Rollout) -> RolloutPlan:
+    """A draft's plan made anew: what an approval would do now. StateConflict for one that was approved."""
+    allow(rollout, "approve")
+    return plan_now(rollout).plan
 
 
 def plan_of(rollout: Rollout) -> RolloutPlan:
-    """A draft's plan made anew, and kept if the fleet has changed since. StateConflict for one that was approved."""
-    allow(rollout, "approve")
-    fresh = plan_now(rollout).plan
+    """As `plan_approval`, and kept if the fleet has changed since."""
+    fresh = plan_approval(rollout)
     if fresh.digest != rollout.plan_digest:
         _keep(rollout, fresh)
         draft = Rollout.objects.filter(pk=rollout.pk, state=RolloutState.DRAFT)
@@ -66,15 +76,23 @@ def plan_of(rollout: Rollout) -> RolloutPlan:
     return fresh
 
 
-def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: str = "") -> Rollout:
+def rehearse_rollout(rollout: Rollout, *, k: int = 3, actor: Actor, limits: Limits = NORMAL) -> Rehearsal:
+    """Walk a draft on copies, in this process; the plan then has an estimate. See `rehearsal.rehearse`."""
+    return rehearse(rollout, plan_now(rollout), k=k, actor=actor, limits=limits)
+
+
+def approve_rollout(
+    rollout: Rollout, *, digest: str, actor: Actor, request_id: str = "", override: str = ""
+) -> Rollout:
     """Freeze the targets and begin. `digest` is of the plan that the approver has read.
 
-    Raises PlanChanged, SamePerson, RolloutRefused, OlderStillRuns, TargetsTaken. Approved again: the same rollout.
+    `override` is why what a rehearsal found does not matter. Raises PlanChanged, SamePerson, RolloutRefused,
+    OlderStillRuns, RehearsalObjects, TargetsTaken. Approved again: the same rollout.
     """
-    if rollout.approved_by == str(actor) and rollout.plan_digest == digest:
+    if rollout.approved_by == actor.answerable and rollout.plan_digest == digest:
         return rollout
-    single = rollout.proposed_by == str(actor)
-    if single and not getattr(settings, "TENURE_SINGLE_OPERATOR", False):
+    single = rollout.proposed_by == actor.answerable
+    if single and not settings.TENURE_SINGLE_OPERATOR:
         raise SamePerson
     allow(rollout, "approve")
     frozen = plan_now(rollout)
@@ -82,6 +100,7 @@ def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: 
         raise PlanChanged
     _refuse(frozen.plan)
     with acting(rollout, "approve", AuditAction.ROLLOUT_APPROVED, actor=actor) as held:
+        refuse_what_was_found(held, override=override, actor=actor)
         _keep(held, frozen.plan)
         last = max((wave for _target, wave in frozen.targets), default=0)
         settling.changed_from(
@@ -90,7 +109,7 @@ def approve_rollout(rollout: Rollout, *, digest: str, actor: Actor, request_id: 
             RolloutState.RUNNING,
             plan=held.plan,
             plan_digest=digest,
-            approved_by=str(actor),
+            approved_by=actor.answerable,
             approved_at=Now(),
             single_operator=single,
             last_wave=last,
@@ -111,6 +130,13 @@ def _refuse(plan: RolloutPlan) -> None:
     if plan.refusals:
         first = plan.refusals[0]
         raise RolloutRefused(first.reason, cure=first.instead, refusals=[refusal.reason for refusal in plan.refusals])
+
+
+def _asked(release: Release, terms: Terms) -> Rollout:
+    """A row that nobody has saved."""
+    if release.state != Release.State.PUBLISHED:
+        raise InvalidRollout(f"Release {release} is {release.state}, not published.", field="release")
+    return Rollout(release=release, **terms.row(now=timezone.now()))
 
 
 def _proposed(asked: Rollout) -> Rollout | None:

@@ -115,7 +115,7 @@ def _send(connection: Connection, plan: RepairPlan) -> None:
     run(connection, sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(plan.target.schema)))
     for each in plan.statements:
         try:
-            run(connection, sql.SQL(each.statement))  # type: ignore[arg-type]  # from the release, and composed names
+            run(connection, sql.SQL(each.statement))  # the release's own lines, and composed names
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:

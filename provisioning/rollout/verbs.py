@@ -13,7 +13,17 @@ from provisioning.models import PauseReason, Rollout, RolloutState, RolloutTarge
 from provisioning.rollout import settling
 from provisioning.rollout.acting import acting, actions_of_rollout, allow, begin, changed, need, run_on, tell
 from provisioning.rollout.errors import TargetsTaken
-from provisioning.rollout.proposing import approve_rollout, plan_now, plan_of, propose_rollout
+from provisioning.rollout.proposing import (
+    approve_rollout,
+    plan_approval,
+    plan_now,
+    plan_of,
+    plan_rollout,
+    propose_rollout,
+    rehearse_rollout,
+)
+from provisioning.rollout.rehearsal import latest as latest_rehearsal
+from provisioning.rollout.rehearsal import sweep_rehearsals
 from tenants import events
 from tenants.audit import Actor, AuditAction
 from tenants.errors import StateConflict
@@ -105,6 +115,7 @@ def keep_rollouts_going() -> None:
 
 
 __all__ = [
-    "actions_of_rollout", "approve_rollout", "cancel_rollout", "keep_rollouts_going", "pause_rollout", "plan_now",
-    "plan_of", "propose_rollout", "resume_rollout", "retry_failed", "skip_target",
+    "actions_of_rollout", "approve_rollout", "cancel_rollout", "keep_rollouts_going", "latest_rehearsal",
+    "pause_rollout", "plan_approval", "plan_now", "plan_of", "plan_rollout", "propose_rollout", "rehearse_rollout",
+    "resume_rollout", "retry_failed", "skip_target", "sweep_rehearsals",
 ]  # fmt: skip

@@ -27,7 +27,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class VerbPlan:
-    """One verb on one subject. `blockers` are findings: while there is one, the verb would be refused."""
+    """One verb on one subject. `blockers` are findings: while there is one, the verb would be refused.
+
+    `needs_reason`: where a verb may or may not be explained, this time it must be.
+    """
 
     verb: str
     subject: str
@@ -37,6 +40,7 @@ class VerbPlan:
     pivot: str | None = None
     blockers: tuple[Finding, ...] = ()
     estimate: Estimate | None = None
+    needs_reason: bool = False
 
     @property
     def digest(self) -> str:

@@ -7,10 +7,12 @@ from playwright.sync_api import Page, expect
 
 from provisioning import lifecycle
 from provisioning.models import Run, RunState
-from tenants.models import Tenant
-from tests import standing
+from tenants.models import Pool, Tenant
+from tests import standing, standing_rollouts
 from tests.fleet import BILLING, accepted, driven
 from tests.journeys.browsing import Desk
+from tests.provisioning.rollout.building import RowsOnly, replaying
+from tests.provisioning.rollout.building import driven as driven_rollout
 
 pytestmark = pytest.mark.journey
 
@@ -169,6 +171,30 @@ def test_everything_works_without_javascript(desk: Desk) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("onboard acme")
     run.refresh_from_db()
     assert run.state == RunState.RUNNING
+
+
+def test_a_rollout_is_watched_from_its_approval_to_its_end(desk: Desk) -> None:
+    release = standing_rollouts.release()
+    standing_rollouts.tenants(6)
+    Pool.objects.update(ready_at=None)
+    draft = lifecycle.propose_rollout(release=release, terms=lifecycle.RolloutTerms(), actor=BILLING, key="k")
+    page = desk.sit()
+    page.goto(f"/admin/provisioning/rollout/{draft.pk}/")
+    expect(page.locator("#live")).to_have_attribute("data-state", "draft")
+    tab_to(page, "#verb-approve")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(draft.plan_digest).first).to_be_visible()
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("#live")).to_have_attribute("data-state", "running")
+    expect(page.locator(".tn-squares a")).to_have_count(6)
+    with replaying(RowsOnly()):
+        driven_rollout(draft)
+    expect(page.locator("#live")).to_have_attribute("data-state", "succeeded", timeout=20_000)
+    expect(page.locator("#live")).not_to_have_attribute("hx-get", re.compile("."))
+    expect(page.locator(".tn-squares a.tn-good")).to_have_count(6)
+    expect(page.get_by_text("6 of 6 targets")).to_be_visible()
+    expect(page.locator("[id^=verb-]")).to_have_count(0)
+    expect(page.locator("#tn-said")).to_contain_text("succeeded")
 
 
 def test_what_happens_elsewhere_reaches_the_tenants_page(desk: Desk) -> None:

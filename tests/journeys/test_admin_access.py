@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from controlplane.keys import make_key
 from provisioning.models import Release
 from tenants.models import Cluster, Tenant
-from tests import standing
+from tests import standing, standing_rollouts
 from tests.fleet import BILLING
 from tests.journeys.browsing import Desk
 
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.journey
 LISTS = (
     "/admin/tenants/tenant/",
     "/admin/provisioning/run/",
+    "/admin/provisioning/rollout/",
     "/admin/tenants/cluster/",
     "/admin/tenants/plan/",
     "/admin/provisioning/release/",
@@ -29,11 +30,32 @@ LISTS = (
 )
 FORMS = (
     "/admin/tenants/tenant/onboard/",
+    "/admin/provisioning/rollout/propose/",
     "/admin/tenants/cluster/register/",
     "/admin/controlplane/apikey/make/",
     "/admin/password_change/",
 )
 NEWCO = "/admin/tenants/tenant/onboard/plan/?slug=newco&name=New&plan=standard&region=local"
+
+
+def rollout_screens() -> list[str]:
+    """The addresses of rollouts with something on every part of their page, and of what one does with them."""
+    release = standing_rollouts.release()
+    draft = standing_rollouts.rollout(release, "draft")
+    running = standing_rollouts.rollout(release, "running", {0: 1, 1: 40}, wave=1)
+    standing_rollouts.targets(running, ["succeeded"], wave=0)
+    odd = [{"state": "failed", "error": standing_rollouts.DRIFTED}, standing_rollouts.blocked(running.run_id)]
+    late = {"state": "waiting", "late": True}
+    standing_rollouts.targets(running, ["succeeded", "running", "failed", "skipped", *odd, late, *["waiting"] * 33])
+    stopped = standing_rollouts.rollout(
+        release, "paused", pause_reason="error_budget", pause_detail="4 targets failed; the budget is 3."
+    )
+    standing_rollouts.targets(stopped, ["failed", "waiting"], prefix="s")
+    rollout, target = "/admin/provisioning/rollout/", "/admin/provisioning/rollouttarget/"
+    failed = stopped.targets.get(state="failed")
+    pages = [f"{rollout}{each.pk}/" for each in (draft, running, stopped)]
+    approve = f"{rollout}{draft.pk}/approve/"
+    return [*pages, rollout, approve, f"{target}?rollout={running.pk}", f"{target}{failed.pk}/"]
 
 
 def screens(fleet: standing.Fleet) -> Iterator[str]:
@@ -46,7 +68,7 @@ def screens(fleet: standing.Fleet) -> Iterator[str]:
     for tenant in Tenant.objects.filter(slug__in=["acme", "failed-one", "parked-one"]):
         yield f"/admin/tenants/tenant/{tenant.pk}/"
     yield f"/admin/tenants/cluster/{Cluster.objects.get().pk}/"
-    yield f"/admin/provisioning/release/{Release.objects.get().pk}/"
+    yield f"/admin/provisioning/release/{Release.objects.get(current=True).pk}/"
 
 
 EVERYTHING: dict[str, object] = {"resultTypes": ["violations"]}
@@ -82,6 +104,16 @@ def test_every_kind_of_screen_can_be_read_in_the_dark(desk: Desk, look: standing
         tenant,
     ):
         assert violations(page, address, COLOURS) == []
+
+
+def test_no_screen_of_a_rollout_keeps_anybody_out_in_the_dark_or_on_a_phone(desk: Desk) -> None:
+    addresses, light, dark = rollout_screens(), desk.sit(), desk.sit(theme="dark")
+    assert [line for address in addresses for line in violations(light, address)] == []
+    assert [line for address in addresses[:3] for line in violations(dark, address, COLOURS)] == []
+    phone = desk.sit(width=400)
+    for address in addresses:
+        phone.goto(address)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 400, address
 
 
 def test_the_watch_would_have_seen_something(desk: Desk, look: standing.Fleet) -> None:

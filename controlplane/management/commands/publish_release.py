@@ -11,7 +11,7 @@ from tenants.errors import TenureError
 
 
 class Command(BaseCommand):
-    help = "Migrate TENANT_APPS into a blueprint and make it the current release; nothing new changes nothing."
+    help = "Migrate TENANT_APPS, or TENANT_SQL, into a blueprint and make it current; nothing new changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", nargs="?", help="its name; without one it is made of the date")

@@ -6,11 +6,12 @@ from typing import Any
 from django.apps import AppConfig
 
 from provisioning.databases.fingerprint import shape
+from provisioning.databases.migrating import walked
 from provisioning.databases.paths.acts import Step, step_of
 from provisioning.databases.paths.trial import arrived, pooled, replayed
 from provisioning.databases.pooling.errors import CannotPool
 from provisioning.databases.pooling.trial import Refusal, row
-from provisioning.databases.recording import MigrationFailed, Progress, told
+from provisioning.databases.recording import MigrationFailed, Progress
 from provisioning.databases.replay import replay
 from provisioning.databases.servers import Connection, ServerUnavailable
 from provisioning.models import Release
@@ -21,6 +22,7 @@ Keys = list[tuple[str, str]]
 _LOST = ("OperationalError", "InterfaceError")  # Django's names of errors that may pass
 _MEND = "Correct the migration, and record the path again."
 _GONE = "Keep its migrations where they are: they are what takes its tables away again, one release at a time."
+_OTHER_KIND = "Move each tenant's rows from an installation of the one kind to one of the other."
 _NOT_INSTALLED = "Install it, or choose another release."
 
 
@@ -61,16 +63,7 @@ def walk(  # noqa: PLR0917  two ends and the ground between them
     with connection.transaction():
         replay(connection, source, target.placeholder)
     try:
-        events = told(
-            "walker",
-            url,
-            schema=target.placeholder,
-            tenant_apps=[*target.apps, *(app for app in source.apps if app not in target.apps)],
-            progress=progress,
-            wanted=[list(key) for key in wanted],
-            kept=_applied(target),
-        )
-        made = _made(events)
+        made = _made(walked(url, source, target, wanted, _applied(target), progress))
     except MigrationFailed as error:
         if any(word in str(error) for word in _LOST):
             raise ServerUnavailable(str(error)) from error
@@ -109,6 +102,9 @@ def _made(events: list[tuple[str, dict[str, Any]]]) -> Walk:
 
 def _not_walked(source: Release, target: Release, wanted: Keys) -> list[Refusal]:
     """What needs no trying to know."""
+    if bool(source.files) != bool(target.files):
+        reason = f"One of {source} and {target} is made of SQL files, the other by Django's migrations."
+        return [{"statement": "", "reason": reason, "instead": _OTHER_KIND}]
     gone = {app for app, _name in keys_of(source)} - {app for app, _name in wanted}
     if gone and source.created_at < target.created_at:
         reason = f"{target} has no migrations of {', '.join(sorted(gone))}, whose tables {source} has."

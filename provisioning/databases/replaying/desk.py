@@ -116,8 +116,7 @@ def _in_the_open_transaction() -> Iterator[None]:
     try:
         yield
         while connection.run_on_commit:
-            _savepoints, act, _robust = connection.run_on_commit.pop(0)
-            act()
+            connection.run_on_commit.pop(0)[1]()
         if connection.needs_rollback:
             raise transaction.TransactionManagementError("An atomic block was left by an error that nobody passed on.")
     finally:

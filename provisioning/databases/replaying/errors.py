@@ -63,6 +63,7 @@ class ShapeDiffers(Permanent):
         more = f"; and {len(difference) - LINES_SAID} more" if len(difference) > LINES_SAID else ""
         said = "; ".join(difference[:LINES_SAID])
         super().__init__(f"{schema} would not get the release's shape: {said}{more}.", difference=difference)
+        self.difference = difference
 
 
 class StandsElsewhere(Permanent):

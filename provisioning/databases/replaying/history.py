@@ -45,7 +45,7 @@ class _Loader(MigrationLoader):
         super().__init__(None)
 
     @property
-    def applied_migrations(self) -> dict[Key, Any]:  # type: ignore[override]  # Django's attribute
+    def applied_migrations(self) -> dict[Key, Any]:
         return self._applied
 
     @applied_migrations.setter
@@ -71,7 +71,7 @@ def prepare(
         if key in wanted:
             if key not in graph.nodes:
                 raise NotInstalled(f"{app}.{name}")
-            migration: Migration = graph.nodes[key]  # type: ignore[assignment]  # django-stubs has nodes of a graph here
+            migration: Migration = graph.nodes[key]
             state = _before(executor, plan, applied, migration, unapply=unapply)
             for position, prepared in _around(migration, state, wanted[key], unapply=unapply):
                 found[app, name, position] = prepared

@@ -45,8 +45,8 @@ def send(connection: Connection, text: str) -> str | None:
     done = sum(_word(result) == WORD for result in results)
     for result in results:
         if result.status == ExecStatus.FATAL_ERROR:
-            error = error_from_result(result, encoding=connection.info.encoding)
-            raise Refused(Refusal.of(error, done=done)) from error
+            refused = error_from_result(result, encoding=connection.info.encoding)
+            raise Refused(Refusal.of(refused, done=done)) from refused
     return _word(results[-1]) if results else None
 
 
@@ -61,7 +61,8 @@ def roll_back(connection: Connection) -> None:
 
 def _exchange(connection: Connection, text: str) -> PQGen[list[PGresult]]:
     connection.pgconn.send_query(text.encode())
-    return (yield from generators.execute(connection.pgconn))
+    results: list[PGresult] = yield from generators.execute(connection.pgconn)
+    return results
 
 
 def _word(result: PGresult) -> str | None:

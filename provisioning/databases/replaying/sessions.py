@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import psycopg
+
 from provisioning.databases import guard
 from provisioning.databases.fingerprint import shape
 from provisioning.databases.replaying import sending
@@ -48,7 +50,7 @@ class Straight:
     def enter(self, tenant: TenantContext, purpose: str = USE) -> None:
         try:
             run(self.connection, guard.ENTER, *mint(tenant, guard.context_key(tenant), purpose=purpose))
-        except sending.psycopg.Error as error:
+        except psycopg.Error as error:
             raise Refused(Refusal.of(error)) from error
 
     def python(self, act: Act) -> None:

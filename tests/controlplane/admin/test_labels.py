@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 
 from controlplane.admin.labels import LABELS, Tone, label
-from provisioning.models import Release, Resource, RunState, StepState
+from provisioning.models import Release, Resource, RolloutState, RunState, StepState, TargetState
 from tenants.actions import Outcome
 from tenants.findings import Severity
 from tenants.models import Cluster
@@ -16,6 +16,8 @@ CHOICES: dict[str, Iterable[str]] = {
     "tenant": TenantState,
     "run": RunState,
     "step": StepState,
+    "rollout": RolloutState,
+    "target": TargetState,
     "resource": Resource.State,
     "cluster": Cluster.State,
     "release": Release.State,

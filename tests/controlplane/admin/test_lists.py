@@ -8,13 +8,15 @@ from django.test.utils import CaptureQueriesContext
 from controlplane.keys import make_key
 from provisioning.models import Release, Run
 from tenants.models import Cluster, Plan, Pool, Tenant
-from tests import standing
+from tests import standing, standing_rollouts
 from tests.fleet import BILLING, accepted
 
 TENANTS, OPERATIONS = "/admin/tenants/tenant/", "/admin/provisioning/run/"
 QUERIES = {
     TENANTS: 5,
     OPERATIONS: 5,
+    "/admin/provisioning/rollout/": 4,
+    "/admin/provisioning/rollouttarget/": 4,
     "/admin/tenants/cluster/": 5,
     "/admin/tenants/pool/": 5,
     "/admin/tenants/plan/": 4,
@@ -32,6 +34,8 @@ def text(client: Client, url: str) -> str:
 
 
 def more_of_everything(number: int) -> None:
+    release = standing_rollouts.release()
+    standing_rollouts.targets(standing_rollouts.rollout(release, "running"), ["failed", "waiting"] * number)
     standing.tenants(number, like=Tenant.objects.get(slug="acme"))
     for n in range(number):
         Cluster.objects.create(name=f"c-{n}", region="far", capacity=9, sealed_url=b"", public_host="127.0.0.1")
@@ -39,6 +43,7 @@ def more_of_everything(number: int) -> None:
         Pool.objects.create(cluster=Cluster.objects.get(name="local-1"), schema=f"pool_{n + 2}", sealed_password=b"")
         Release.objects.create(name=f"release-{n}", state=Release.State.FAILED, placeholder="x")
         make_key(principal="billing", name=f"key-{n}", scopes=["tenants:read"], actor=BILLING)
+        standing_rollouts.rollout(release, "draft")
 
 
 @pytest.mark.parametrize("rows", [5, 50])

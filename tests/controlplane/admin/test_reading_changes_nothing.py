@@ -13,7 +13,7 @@ from controlplane.keys import make_key
 from controlplane.models import ApiKey
 from provisioning.models import Release
 from tenants.models import Cluster
-from tests import standing
+from tests import standing, standing_rollouts
 from tests.fleet import BILLING
 
 NOT_OURS = {"/admin/logout/", "/admin/login/"}  # logging out is a POST; signing in is refused to who is signed in
@@ -48,11 +48,16 @@ def test_looking_at_every_page_changes_no_row(
 ) -> None:
     client: Client = request.getfixturevalue(who)
     key = make_key(principal="billing", name="sign-up", scopes=["tenants:read"], actor=BILLING).key
+    release = standing_rollouts.release()
+    draft, failed = (standing_rollouts.rollout(release, state) for state in ("draft", "running"))
+    standing_rollouts.targets(failed, ["failed"])
     rows: dict[str, list[Any]] = {
+        "provisioning/rollout": [draft.pk, failed.pk],
+        "provisioning/rollouttarget": [failed.targets.get().pk],
         "tenants/tenant": [fleet_of_states.active.pk, fleet_of_states.failed.tenant_id],
         "provisioning/run": [run.pk for run in fleet_of_states.runs().values()],
         "tenants/cluster": [Cluster.objects.get().pk],
-        "provisioning/release": [Release.objects.get().pk],
+        "provisioning/release": [Release.objects.get(current=True).pk],
         "controlplane/apikey": [key.pk],
     }
     before, visited = everything(), 0
@@ -60,9 +65,9 @@ def test_looking_at_every_page_changes_no_row(
         if not address.startswith("/admin/") or address in NOT_OURS or "(?P" in address:
             continue
         noun = re.match(r"/admin/(\w+/\w+)/", address)
-        ids = rows.get(noun[1], [key.pk]) if noun and "<uuid:object_id>" in address else [key.pk]
+        ids = rows.get(noun[1], [key.pk]) if noun and ":object_id>" in address else [key.pk]
         for known in ids:
-            url = address.replace("<uuid:object_id>", str(known)).replace("<path:object_id>", str(known))
+            url = re.sub("<(uuid|path|int):object_id>", str(known), address)
             answer = client.get(
                 url, {"s": "acme", "slug": "newco", "name": "New", "plan": "standard", "region": "local"}
             )

@@ -94,6 +94,10 @@ NEEDS = [
     ("post", "tenants/ten_x/tokens", Scope.TENANTS_TOKENS),
     ("post", "tenants/ten_x/rotate-credentials", Scope.TENANTS_WRITE),
     ("post", "operations/op_x/cancel", Scope.OPERATIONS_WRITE),
+    ("get", "rollouts/rol_x/targets", Scope.ROLLOUTS_READ),
+    ("post", "rollouts", Scope.ROLLOUTS_WRITE),
+    ("post", "rollouts/rol_x/targets/ten_x/skip", Scope.ROLLOUTS_WRITE),
+    ("post", "rollouts/rol_x/approve", Scope.ROLLOUTS_APPROVE),
 ]
 
 

@@ -18,8 +18,10 @@ from controlplane.api import permissions
 from provisioning.models import Run
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller, caller
 from tests.fleet import driven
+from tests.provisioning.rollout.building import next_release
 
 EXAMPLES = 20  # for each operation, beside those that schemathesis derives from every part of its schema
+LONGEST_NAME = 48  # of a plan or a release; others stay wrong, for the document to refuse
 DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "openapi.yaml"
 
 # A precondition, a plan's tier and a region are right or wrong by what there is, which no document can say.
@@ -35,18 +37,27 @@ documented = schemathesis.openapi.from_path(
 )
 documented.app = get_wsgi_application()
 WELL_FORMED = re.compile(r"(\w+_[0-9a-f]+|[A-Za-z-]+)[0-7a-k]")
-known: dict[str, list[str]] = {"name": ["standard"], "tenant": [], "operation": []}
+known: dict[str, list[str]] = {"name": ["standard"], "tenant": [], "operation": [], "rollout": [], "target": []}
 
 
 @pytest.fixture(scope="module")
 def fuzzer(shared_house: None) -> Caller:
-    """One control plane for all of it, with a tenant that is active and one that is still to be made."""
+    """One control plane for all of it, with a tenant that is active and one that is still to be made.
+
+    And with a rollout that nobody has approved, and one that somebody has.
+    """
     asks = caller()
     for wish in (ACME, GLOBEX):
         answer = asks.post("tenants", wish).json()
         known["tenant"].append(answer["tenant"]["id"])
         known["operation"].append(answer["operation"]["id"])
     driven(Run.objects.get(tenant__slug="acme"))
+    next_release()
+    answers = [asks.post("rollouts", {"release": "next"}).json() for _ in range(2)]
+    known["rollout"] = [answer["id"] for answer in answers]
+    approved = {"plan_digest": answers[1]["plan"]["digest"]}
+    assert caller("another").post(f"rollouts/{known['rollout'][1]}/approve", approved).status_code == 200
+    known["target"] = [one["id"] for one in asks.get(f"rollouts/{known['rollout'][1]}/targets").json()["results"]]
     return asks
 
 
@@ -64,9 +75,12 @@ def existing(name: str, value: str) -> str:
 
 @documented.hook
 def map_body(_context: Any, body: Any) -> Any:
-    """A plan that exists, or no onboarding would get past 422."""
-    wanted = isinstance(body, dict) and isinstance(body.get("plan"), str)
-    return {**body, "plan": "standard"} if wanted else body
+    """A plan and a release that exist, or no onboarding and no rollout would get past 422."""
+    if not isinstance(body, dict):
+        return body
+    there = {"plan": "standard", "release": "next"}
+    well_formed = [name for name in there if isinstance(body.get(name), str) and 0 < len(body[name]) <= LONGEST_NAME]
+    return {**body, **{name: there[name] for name in well_formed}}
 
 
 @documented.parametrize()

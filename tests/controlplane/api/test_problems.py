@@ -43,7 +43,7 @@ def test_what_belongs_to_no_release_yet_is_absent(billing: Caller) -> None:
     tenant = billing.post("tenants", ACME).json()["tenant"]["id"]
     for verb in ("suspend", "resume", "move", "undelete", "holds"):
         assert is_problem(billing.post(f"tenants/{tenant}/{verb}"), 404, "NOT_FOUND")
-    for noun in ("rollouts", "erasure-requests", "events", "keys"):
+    for noun in ("erasure-requests", "events", "keys"):
         assert is_problem(billing.get(noun), 404, "NOT_FOUND")
     deleted = billing.client.delete(f"/api/v1/tenants/{tenant}", headers=billing.auth)
     assert is_problem(deleted, 405, "METHOD_NOT_ALLOWED")

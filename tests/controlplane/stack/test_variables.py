@@ -117,6 +117,7 @@ def test_aws_is_asked_for_with_an_empty_endpoint(stack: Stack) -> None:
     [
         ({}, "examples.site.wsgi:application"),
         ({"TENANT_APPS": "django.contrib.contenttypes,shop.orders"}, ""),
+        ({"TENANT_SQL": "examples/orders"}, ""),
         ({"TENANT_APPS": "shop.orders", "APPLICATION_WSGI": "shop.wsgi:application"}, "shop.wsgi:application"),
     ],
 )

@@ -220,11 +220,13 @@ def _ours(error: psycopg.Error) -> Exception:
 
 @contextmanager
 def replaying(replayer: seams.Replayer) -> Iterator[None]:
-    former, seams.replayer = seams.replayer, replayer
+    """With paths that are recorded, and nobody to record others: there is no application behind these releases."""
+    former = seams.replayer, seams.path_between
+    seams.replayer, seams.path_between = replayer, seams.recorded_path
     try:
         yield
     finally:
-        seams.replayer = former
+        seams.replayer, seams.path_between = former
 
 
 def proposed(release: Release, **terms: Any) -> Rollout:

@@ -13,8 +13,7 @@ from provisioning.rollout.repair import (
     plan_repair,
 )
 from tenants.audit import AuditAction
-from tenants.models import AuditEntry, Pool
-from tests import standing
+from tenants.models import AuditEntry, Pool, Tenant
 from tests.fleet import BILLING, onboarded
 from tests.provisioning.rollout.conftest import Change
 
@@ -80,7 +79,7 @@ def test_what_does_not_differ_is_not_repaired(acme: str) -> None:
 
 def test_a_tenant_that_is_being_worked_on_is_left_alone(acme: str, change: Change) -> None:
     target = change(acme, "ALTER TABLE {0}.projects_project ADD spare int")
-    tenant = standing.Tenant.objects.get(slug=acme)
+    tenant = Tenant.objects.get(slug=acme)
     lifecycle.rotate_credentials(tenant=tenant, reason="leaked", actor=BILLING, key="k")
     with pytest.raises(OperationInProgress):
         repaired(acme)

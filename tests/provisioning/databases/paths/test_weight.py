@@ -67,22 +67,29 @@ def connection(stack: Stack) -> Iterator[psycopg.Connection]:
 def test_a_statement_takes_the_locks_that_it_is_said_to_take(connection: psycopg.Connection, statement: str) -> None:
     """What is written anew has another file afterwards."""
     connection.execute(TABLES.encode())
-    tables = [oid for (oid,) in connection.execute("SELECT unnest(ARRAY['book'::regclass, 'shelf'::regclass])::oid")]
-    before = dict(connection.execute("SELECT oid, relfilenode FROM pg_class").fetchall())
+    tables = [
+        oid for (oid,) in connection.execute("SELECT unnest(ARRAY['book'::regclass, 'shelf'::regclass])::oid::int8")
+    ]
+    before = _files(connection)
     with connection.transaction(force_rollback=True):
         connection.execute(statement.encode())
         found: dict[str, str] = {}
         for oid, mode in connection.execute(
-            "SELECT relation, mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = ANY (%s)", (tables,)
+            "SELECT relation::int8, mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation::int8 = ANY (%s)",
+            (tables,),
         ):
             name = "book" if oid == tables[0] else "shelf"
             found[name] = max(found.get(name, mode), mode, key=_MODES.index)
-        after = dict(connection.execute("SELECT oid, relfilenode FROM pg_class").fetchall())
+        after = _files(connection)
     strong = {name: mode for name, mode in found.items() if _MODES.index(mode) > 1}
     said = {weight.table: weight for weight in weigh(statement)}
     assert {name: _as_in_catalog(weight.lock) for name, weight in said.items()} == strong
     if tables[0] in after and "TRUNCATE" not in statement:
         assert said.get("book") is None or said["book"].rewrites == (before[tables[0]] != after[tables[0]])
+
+
+def _files(connection: psycopg.Connection) -> dict[int, int]:
+    return dict(connection.execute("SELECT oid::int8, relfilenode::int8 FROM pg_class").fetchall())
 
 
 def _as_in_catalog(lock: str) -> str:

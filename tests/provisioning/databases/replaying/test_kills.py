@@ -133,3 +133,11 @@ def test_a_runner_that_is_killed_is_started_again(in_schemas: Books, rows: Look)
     assert in_schemas.stand(target, path) == Stand.SOURCE
     rows(in_schemas).ask(target, "UPDATE {book} SET title = 'two'")
     assert isinstance(in_schemas.replay(target, path), Arrived)
+
+
+def test_an_index_is_made_concurrently_in_a_pool(in_pool: Books) -> None:
+    in_pool.write(f"{CONCURRENT}, {YEAR}", head=POSTGRES, atomic=False)
+    path = in_pool.published()
+    (target,) = in_pool.targets()
+    assert isinstance(in_pool.replay(target, path), Arrived)
+    assert in_pool.stand(target, path) == Stand.TARGET

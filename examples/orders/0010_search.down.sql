@@ -1,0 +1,2 @@
+-- tenure: not in a transaction
+DROP INDEX CONCURRENTLY product_name;

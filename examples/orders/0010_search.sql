@@ -1,0 +1,2 @@
+-- tenure: not in a transaction
+CREATE INDEX CONCURRENTLY product_name ON product (lower(name));

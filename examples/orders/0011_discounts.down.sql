@@ -1,0 +1,2 @@
+DROP FUNCTION discounted(numeric, integer);
+ALTER TABLE customer DROP COLUMN discount;

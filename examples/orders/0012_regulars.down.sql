@@ -1,0 +1,2 @@
+-- tenure: data
+DELETE FROM product WHERE name = 'A gift for regulars';
