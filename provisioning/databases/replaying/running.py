@@ -33,7 +33,7 @@ class Runner:
     def __init__(self, walk: Walk, apps: list[str]) -> None:
         """Takes some seconds: Django starts, and reckons the states of the models. Raises MigrationMissing."""
         self.path: UUID = walk.path
-        self._at = ""
+        self._at: tuple[str, bool] | None = None
         self._complaints = tempfile.TemporaryFile("w+b")  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
             (sys.executable, "-m", "provisioning.databases.runner"),
@@ -67,18 +67,18 @@ class Runner:
 
     def connect(self, url: str, *, pooled: bool) -> None:
         """What it is connected to already, it stays connected to. Raises ServerUnavailable."""
-        if url == self._at:
+        if self._at == (url, pooled):
             return
         try:
             self._order("connect", database=database_of(url), pooled=pooled)
         except Refused as refused:
             raise ServerUnavailable(refused.refusal.message, sqlstate=refused.refusal.sqlstate) from refused
-        self._at = url
+        self._at = (url, pooled)
 
     def hang_up(self) -> None:
-        if self._at and not self.ended:
+        if self._at is not None and not self.ended:
             self._order("hang up")
-        self._at = ""
+        self._at = None
 
     def send(self, text: str) -> str | None:
         answer: str | None = self._order("send", text=text)

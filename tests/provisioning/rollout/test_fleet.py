@@ -27,7 +27,7 @@ BOOK = """
 COUNT = """
 def counted(apps, schema_editor):
     Book = apps.get_model("{app}", "Book")
-    for book in Book.objects.all():
+    for book in Book.objects.annotate(pages_there=models.Count("pages")):  # grouped by the key, which a pool's is not
         book.letters = len(book.title)
         book.save()
 """

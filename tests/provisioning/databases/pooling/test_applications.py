@@ -165,6 +165,6 @@ def test_a_compiler_that_has_changed_compiles_again_what_is_published(
     release = publish(actor=BILLING)
     Release.objects.filter(pk=release.pk).update(pool_script="", pool_fingerprint="", pool_shape=[])
     assert publish(actor=BILLING).pool_script == ""
-    monkeypatch.setattr("provisioning.databases.blueprint.COMPILER", 999)
+    monkeypatch.setattr("provisioning.databases.inputs.COMPILER", 999)
     again = publish(actor=BILLING)
     assert (again.pk, again.pool_script) == (release.pk, release.pool_script)
