@@ -16,14 +16,18 @@ from tests.fleet import lay_out_a_pool
 
 @contextmanager
 def pool_apart(stack: Stack) -> Iterator[Pool]:
-    """The one that the next tenants go to. A test may spoil it; the one that all tests share is left alone."""
+    """The one that the next tenants go to. A test may spoil it; the one that all tests share is left alone.
+
+    Pools that are made on demand meanwhile are gone with it.
+    """
     Pool.objects.update(state=Pool.State.CLOSED)
-    pool = lay_out_a_pool()
-    try:
-        yield pool
-    finally:
-        with _superuser(stack) as superuser:
-            drop_pool(superuser, pool)
+    with none_left(stack):
+        pool = lay_out_a_pool()
+        try:
+            yield pool
+        finally:
+            with _superuser(stack) as superuser:
+                drop_pool(superuser, pool)
 
 
 @contextmanager
