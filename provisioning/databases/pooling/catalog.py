@@ -15,16 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from provisioning.databases.ddl import GUARD
+from provisioning.databases.keeping import PARAMETER
 from provisioning.databases.pooling.boundary import COLUMN, POLICY, SHARED_TABLES, TENANT_ID
 from provisioning.databases.servers import Connection
 from tenants.findings import Finding, Severity
 
 _FAULTS = Path(__file__).with_name("catalog.sql").read_text().encode()
 # The boundary as PostgreSQL writes it back.
+_KEPT = f"current_setting('{PARAMETER}'::text)"
+_WHOSE = f"\nCASE\n    WHEN ({_KEPT} = ''::text) THEN {GUARD}.tenant()\n    ELSE ({_KEPT})::uuid\nEND"
 _WRITTEN_BACK = {
-    "using": f"({TENANT_ID} = {GUARD}.tenant())",
-    "check": f"({TENANT_ID} = {GUARD}.tenant())",
-    "default": f"{GUARD}.tenant()",
+    "using": f"({TENANT_ID} ={_WHOSE})",
+    "check": f"({TENANT_ID} ={_WHOSE})",
+    "default": _WHOSE,
     "address": f"((regexp_replace(replace(({TENANT_ID})::text, '-'::text, ''::text),"
     " '(....)(?!$)'::text, '\\1:'::text, 'g'::text))::inet)",
 }
