@@ -1,0 +1,1 @@
+"""Erasure: what is where, how it goes, how its absence is proved, and the paper that says so."""

@@ -1,0 +1,5 @@
+"""Everything that can delete, a file a store. Never imports a verifier: what deletes must not count."""
+
+from provisioning.erasure.stores import Eraser
+
+ERASERS: tuple[Eraser, ...] = ()
