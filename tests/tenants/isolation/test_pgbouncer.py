@@ -121,6 +121,17 @@ def test_two_tenants_alternate_on_one_session(bounced: PoolByHand, stack: Stack)
     assert len(set(pids)) > TURNS // 100  # and it is a new one after each that was ended
 
 
+def test_a_pooler_that_nothing_gave_away_is_found_by_what_it_does_not_know(bounced: PoolByHand) -> None:
+    for context in (bounced.acme, bounced.globex):
+        with tenant_scope(context):
+            Tag.objects.create(name=context.slug)
+            connection = connections[alias_of(context)]
+            connection.session.prepares = True
+            for _turn in range(3):
+                Tag.objects.update(name=context.slug)
+                assert {tag.name for tag in Tag.objects.all()} == {context.slug}
+
+
 def test_what_a_client_leaves_in_the_session_is_gone_for_the_next(by_hand: PoolByHand, port: int) -> None:
     """SE-03: the tenants' own statements, without our backend in between."""
     with closing(by_hand.login(port=port)) as one, closing(by_hand.login(port=port)) as other:

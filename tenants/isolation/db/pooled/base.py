@@ -83,6 +83,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def chunked_cursor(self) -> Any:
         return self.cursor()
 
+    def refuse_elsewhere(self) -> None:
+        """Raises NoTenant or WrongTenant unless the open scope is ours."""
+        self._scope()
+
     def enter_gen(self, statement: bytes | None, *, begin: bool) -> PQGen[list[PGresult]]:
         """Let the server know who we are, and run a statement with it. Raises ContextRefused; then nothing was run."""
         session = self.session
@@ -151,6 +155,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         raw = self.session.raw
         with self.wrap_database_errors, raw.lock:
             raw.wait(self.enter_gen(None, begin=True))
+
+    def _watch_cursors(self) -> None:
+        """Ours ask by themselves, which takes Django's long way round out of each statement."""
 
     def _params(self, scope: TenantContext, given: credentials.Credentials) -> dict[str, Any]:
         """Start-up options overrule what an injected ALTER ROLE makes of the role that all tenants share."""

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 ENTER = b"SELECT set_config('search_path', $1, true), tenure_guard.enter($2, $3, $4, $5, $6, $7)"
 ENTER_IN_ZONE = ENTER + b", set_config('timezone', $8, true)"  # behind a pooler that ignores start-up options
 UNKNOWN_NAME = b"26000"  # invalid_sql_statement_name
-COPIES = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
+# As numbers, since libpq's come as such.
+ERROR, SYNC = int(ExecStatus.FATAL_ERROR), int(ExecStatus.PIPELINE_SYNC)
+COPIES = frozenset({int(ExecStatus.COPY_IN), int(ExecStatus.COPY_OUT), int(ExecStatus.COPY_BOTH)})
 
 
 class Enter(NamedTuple):
@@ -63,6 +65,31 @@ def fly(
     error: its own, or that of the commit. Raises psycopg.OperationalError when the connection breaks.
     """
     pgconn.enter_pipeline_mode()
+    before = _queue(pgconn, enter, parameters, begin=begin, discard=discard)
+    if statement is not None:
+        pgconn.send_query_params(statement, None)
+    pgconn.pipeline_sync()
+    yield from send(pgconn)
+
+    refusal: PGresult | None = None
+    for _answer in range(before):
+        for result in (yield from fetch_many(pgconn)):
+            if refusal is None and result.status == ERROR:
+                refusal = result
+    results = (yield from fetch_many(pgconn)) if statement is not None else []
+    if results and results[-1].status in COPIES:
+        pgconn.finish()  # libpq finds no way back from here
+        raise NotSupportedError("COPY cannot be used in a pool with execute(). Use copy() in an atomic block.")
+    while not (answered := (yield from fetch_many(pgconn))) or answered[0].status != SYNC:
+        results = answered or results  # the commit failed
+        if pgconn.status == ConnStatus.BAD:
+            raise OperationalError("the connection was lost while its answers were read", pgconn=pgconn)
+    pgconn.exit_pipeline_mode()
+    return refusal, results
+
+
+def _queue(pgconn: PGconn, enter: Enter, parameters: Sequence[bytes], *, begin: bool, discard: bool) -> int:
+    """All that goes before the statement. Returns how many answers that will have."""
     if discard:
         pgconn.send_query_params(b"DISCARD ALL", None)
         pgconn.pipeline_sync()
@@ -74,22 +101,4 @@ def fly(
         pgconn.send_query_prepared(enter.name, parameters)
     else:
         pgconn.send_query_params(enter.text, parameters)
-    if statement is not None:
-        pgconn.send_query_params(statement, None)
-    pgconn.pipeline_sync()
-    yield from send(pgconn)
-
-    refusals: list[PGresult] = []
-    for _command in range(discard * 2 + begin + enter.prepares + 1):
-        answered = yield from fetch_many(pgconn)
-        refusals += [result for result in answered if result.status == ExecStatus.FATAL_ERROR]
-    results = (yield from fetch_many(pgconn)) if statement is not None else []
-    if results and results[-1].status in COPIES:
-        pgconn.finish()  # libpq finds no way back from here
-        raise NotSupportedError("COPY cannot be used in a pool with execute(). Use copy() in an atomic block.")
-    while not (answered := (yield from fetch_many(pgconn))) or answered[0].status != ExecStatus.PIPELINE_SYNC:
-        results = answered or results  # the commit failed
-        if pgconn.status == ConnStatus.BAD:
-            raise OperationalError("the connection was lost while its answers were read", pgconn=pgconn)
-    pgconn.exit_pipeline_mode()
-    return (refusals[0] if refusals else None), results
+    return discard * 2 + begin + enter.prepares + 1

@@ -15,6 +15,7 @@ from tenants.isolation.db.pooled.flight import Enter
 if TYPE_CHECKING:
     from tenants.isolation.db.pooled.base import DatabaseWrapper
 
+IDLE = int(TransactionStatus.IDLE)
 MAX_AGE_S = 60  # like CONN_MAX_AGE of the aliases, which come and go over it
 
 
@@ -34,7 +35,7 @@ class Session:
 
     @property
     def idle(self) -> bool:
-        return self.raw.pgconn.transaction_status == TransactionStatus.IDLE
+        return self.raw.pgconn.transaction_status == IDLE
 
     @property
     def replaceable(self) -> bool:
