@@ -17,6 +17,7 @@ from tenants.context import TenantContext, tenant_scope
 from tenants.isolation import credentials
 from tenants.isolation.connections import alias_of
 from tenants.isolation.credentials import Credentials
+from tenants.isolation.db.pooled.base import DatabaseWrapper
 from tenants.isolation.tickets import mint
 from tests.pgbouncer import bouncing
 from tests.pool_by_hand import SCHEMA, PoolByHand
@@ -126,6 +127,7 @@ def test_a_pooler_that_nothing_gave_away_is_found_by_what_it_does_not_know(bounc
         with tenant_scope(context):
             Tag.objects.create(name=context.slug)
             connection = connections[alias_of(context)]
+            assert isinstance(connection, DatabaseWrapper)
             connection.session.prepares = True
             for _turn in range(3):
                 Tag.objects.update(name=context.slug)
