@@ -4,6 +4,9 @@ A backup takes it along, so a database that was restored from one says by itself
 provisioning/erasure/ledger.py.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from psycopg import sql
 
 from provisioning.databases.ddl import HOUSE
@@ -27,23 +30,33 @@ _RAISE = f"""
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('tenure: the mark of the ledger', 0))"
 
 
-def mark_of(cluster: Cluster, database: str) -> int:
-    """The number in this database; 0 where none was ever written. Raises ServerUnavailable, ServerRefused."""
-    if database == cluster.database:
-        with session(cluster) as connection:
-            return _read(connection)
-    with server_errors(cluster.name), connect(cluster, database=database) as connection:
-        return _read(connection)
+def mark_of(cluster: Cluster, database: str) -> int | None:
+    """The number in this database; 0 where none was ever written, None where there is no such database any more.
+
+    Raises ServerUnavailable, ServerRefused.
+    """
+    with _inside(cluster, database) as connection:
+        return None if connection is None else _read(connection)
 
 
 def raise_mark(cluster: Cluster, database: str, certified: int) -> None:
-    """Write the number, unless a higher one is there. Raises ServerUnavailable, ServerRefused."""
-    if database == cluster.database:
-        with session(cluster) as connection:
+    """Write the number, unless a higher one or no such database is there. Raises ServerUnavailable, ServerRefused."""
+    with _inside(cluster, database) as connection:
+        if connection is not None:
             _raise(connection, certified)
-        return
-    with server_errors(cluster.name), connect(cluster, database=database) as connection:
-        _raise(connection, certified)
+
+
+@contextmanager
+def _inside(cluster: Cluster, database: str) -> Iterator[Connection | None]:
+    """A session on it. None: it is gone, which only the server's list of databases can tell from being away."""
+    with session(cluster) as shared:
+        if database == cluster.database:
+            yield shared
+        elif not run(shared, "SELECT 1 FROM pg_database WHERE datname = %s", database):
+            yield None
+        else:
+            with server_errors(cluster.name), connect(cluster, database=database) as connection:
+                yield connection
 
 
 def _read(connection: Connection) -> int:

@@ -151,7 +151,7 @@ def status_list() -> bytes:
 
 def public_key() -> bytes:
     """The public keys of all certificates, as a PEM file."""
-    return evidence_keys.as_pem(Use.CERTIFICATE)
+    return evidence_keys.as_pem(use=Use.CERTIFICATE)
 
 
 def _move(request: UUID, state: State, to: State) -> None:

@@ -31,7 +31,6 @@ from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from provisioning.databases.marks import raise_mark
-from provisioning.databases.servers import ServerUnavailable
 from provisioning.erasure.stores import Scope
 from provisioning.models import LedgerMark, Tombstone
 from provisioning.providers.keys import keyring_errors
@@ -47,7 +46,6 @@ Place: TypeAlias = str
 PREFIX = b"tenure/ledger/1\x00"
 GENESIS = bytes(32)
 LOCK = 0x7E2C1F64  # of pg_advisory_xact_lock in the keyring database: numbers without gaps
-GONE = "3D000"  # invalid_catalog_name: a former placement's database, dropped since
 PEPPER = UUID("7e2c1f60-0000-4000-8000-000000000003")  # whose key the pepper is: the ledger's own
 HASHED = ("seq", "at", "request", "scope", "tenant_id", "incarnation", "refs", "places", "voids")
 
@@ -99,7 +97,7 @@ def crossed(seq: int) -> None:
 
 
 def void(seq: int) -> int:
-    """The bar was never crossed: a numbered successor says so. Returns its number. TombstoneVoid where it is certified."""
+    """The bar was never crossed: a numbered successor says so, and is returned. TombstoneVoid where it is certified."""
     with keyring_errors(), transaction.atomic(using="keyring"):
         _lock()
         stone = Tombstone.objects.get(pk=seq)
@@ -136,7 +134,7 @@ def certify(seq: int) -> int:
 def mark(seq: int) -> None:
     """Write the number of a certified erasure into every database it is about; also after it was replayed there.
 
-    Safe to repeat. Raises ServerUnavailable, ServerRefused, KeyringUnreachable, TombstoneVoid where it is not certified.
+    Safe to repeat. Raises ServerUnavailable, ServerRefused, KeyringUnreachable; TombstoneVoid if it is not certified.
     """
     with keyring_errors():
         stone = Tombstone.objects.get(pk=seq)
@@ -158,13 +156,8 @@ def mark_place(place: Place, certified: int) -> None:
         LedgerMark.objects.update(certified=Greatest(F("certified"), Value(certified)))
         return
     name, database = place.split("/", 1)
-    if (cluster := Cluster.objects.filter(name=name).first()) is None:
-        return
-    try:
+    if (cluster := Cluster.objects.filter(name=name).first()) is not None:
         raise_mark(cluster, database, certified)
-    except ServerUnavailable as error:
-        if error.metadata["sqlstate"] != GONE:
-            raise
 
 
 def places_of(scope: Scope) -> tuple[Place, ...]:

@@ -27,7 +27,7 @@ KID_DIGITS = 16  # of the SHA-256; provisioning/erasure/certificate.py computes 
 LOCK = 0x7E2C1F63  # of pg_advisory_xact_lock: two processes make one first key
 
 
-def signing(use: Use) -> tuple[str, Ed25519PrivateKey]:
+def signing(use: Use | str) -> tuple[str, Ed25519PrivateKey]:
     """The id and the private half of the key that signs now, made if there is none. KeyringUnreachable, KeyUnusable."""
     key = _current(use)
     if key is None:
@@ -38,7 +38,7 @@ def signing(use: Use) -> tuple[str, Ed25519PrivateKey]:
         return key.kid, _opened(key.kid, key.use, bytes(key.sealed))
 
 
-def public_keys(use: Use) -> dict[str, Ed25519PublicKey]:
+def public_keys(use: Use | str) -> dict[str, Ed25519PublicKey]:
     """By id, every key that has ever signed. See Note [Whose public key is believed]. Raises KeyringUnreachable."""
     found = {}
     for key in EvidenceKey.objects.filter(use=use):
@@ -51,15 +51,16 @@ def public_keys(use: Use) -> dict[str, Ed25519PublicKey]:
     return found
 
 
-def as_pem(use: Use) -> bytes:
-    """The public halves, the one that signs now first: a file to verify papers with."""
+def as_pem(*, use: Use | str) -> bytes:
+    """The public halves, the one that signs now first (made if there is none): a file to verify papers with."""
+    signing(use)
     keys = public_keys(use)
     current = _current(use)
     ordered = sorted(keys, key=lambda kid: (current is None or kid != current.kid, kid))
     return b"".join(keys[kid].public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for kid in ordered)
 
 
-def rotate(use: Use, *, actor: Actor) -> str:
+def rotate(*, use: Use | str, actor: Actor) -> str:
     """A new key signs from now on; what the former one signed stays good. Returns the new id."""
     with transaction.atomic():
         _lock()
@@ -74,11 +75,11 @@ def kid_of(public: Ed25519PublicKey) -> str:
     return sha256(public.public_bytes_raw()).hexdigest()[:KID_DIGITS]
 
 
-def _current(use: Use) -> EvidenceKey | None:
+def _current(use: Use | str) -> EvidenceKey | None:
     return EvidenceKey.objects.filter(use=use, retired_at=None).first()
 
 
-def _make(use: Use) -> EvidenceKey:
+def _make(use: Use | str) -> EvidenceKey:
     private = Ed25519PrivateKey.generate()
     kid = kid_of(private.public_key())
     return EvidenceKey.objects.create(
