@@ -29,7 +29,7 @@ class Section:
 
 
 def page(document: Mapping[str, Any], *, notes: Sequence[str] = ()) -> SafeString:
-    """The fragment that a page of the admin includes. `notes` are what the verification said beside."""
+    """The fragment that a page of the admin includes. `document` is the whole signed one, `notes` what a check said."""
     context = {"sections": list(sections(document, notes=notes)), "document": document}
     return render_to_string("admin/parts/certificate.html", context)
 
@@ -90,7 +90,7 @@ def _when(document: Mapping[str, Any]) -> Section:
             ("proposed by", plan["proposed_by"]),
             ("approved by", f"{plan['approved_by']}, {moment(plan['approved_at'])}"),
             ("writers shut out", moment(document["fence"]["closed_at"])),
-            *((name.replace("_", " "), moment(at)) for name, at in keys.items() if at),
+            *((f"keys {name.replace('_', ' ')}", moment(at)) for name, at in keys.items() if at),
         ),
     )
 

@@ -33,7 +33,7 @@ LINES = TableStyle(
 
 
 def pdf(document: Mapping[str, Any], *, notes: Sequence[str] = ()) -> bytes:
-    """A4. The same document gives the same bytes, so that a paper can be compared with the file."""
+    """A4, from the whole signed document. The same one gives the same bytes: a paper can be compared with the file."""
     digest = sha256(canonical(document)).hexdigest()
     out = BytesIO()
     paper = SimpleDocTemplate(

@@ -66,8 +66,7 @@ def key_id(public: Ed25519PublicKey) -> str:
 def sign(document: Mapping[str, Any], private: Ed25519PrivateKey) -> bytes:
     """The signed certificate. Raises Refused(RULES) for one that no verifier would take."""
     unsigned = {**document, "type": TYPE, "v": 1}
-    if broken := list(broken_rules(unsigned)):
-        raise Refused("RULES", "; ".join(broken))
+    _ruled(unsigned)
     return _signed(unsigned, CERTIFICATE, private)
 
 
@@ -84,13 +83,7 @@ def verify(signed: bytes, public_key: bytes, status: bytes | None = None) -> Val
     """
     keys = public_keys(public_key)
     document = _read(signed, CERTIFICATE, TYPE, keys)
-    try:
-        broken = list(broken_rules(document))
-        notes = list(_notes(document))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Refused("RULES", f"it does not say what a certificate says: {error!r}") from error
-    if broken:
-        raise Refused("RULES", "; ".join(broken))
+    notes = _ruled(document)
     if status is None:
         return Valid(document, (*notes, "status not checked: no status list was given"))
     listed = _read(status, STATUS, STATUS_TYPE, keys)
@@ -121,6 +114,17 @@ def broken_rules(document: Mapping[str, Any]) -> Iterable[str]:
     yield from _broken_around(document)
     if document["stage"] == "final":
         yield from _broken_in_final(document)
+
+
+def _ruled(document: Mapping[str, Any]) -> list[str]:
+    """The notes on a document that keeps every rule. One function for who signs and who verifies."""
+    try:
+        broken, notes = list(broken_rules(document)), list(_notes(document))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Refused("RULES", f"it does not say what a certificate says: {error!r}") from error
+    if broken:
+        raise Refused("RULES", "; ".join(broken))
+    return notes
 
 
 def _broken_in(store: Mapping[str, Any]) -> Iterable[str]:

@@ -113,8 +113,6 @@ def issue(document: Mapping[str, Any], *, request: UUID, stage: Stage, actor: Ac
             signed = certificate.sign(whole, private)
         except certificate.Refused as error:
             raise NotCertified(f"No certificate for request {request}: {error}.") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise NotCertified(f"No certificate for request {request}: it lacks {error}.") from error
         if former is not None:
             _move(request, State.VALID, State.SUPERSEDED)
         made = ErasureCertificate.objects.create(
