@@ -26,7 +26,7 @@ from tenants.audit import Actor, AuditAction, ObjectType
 from tenants.audit import write as audit
 from tenants.errors import TenureError
 
-State, Stage = ErasureCertificate.State, ErasureCertificate.Stage
+State = ErasureCertificate.State
 
 
 class NotCertified(TenureError):
@@ -90,7 +90,9 @@ def waived_lines(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
-def issue(document: Mapping[str, Any], *, request: UUID, stage: Stage, actor: Actor) -> ErasureCertificate:
+def issue(
+    document: Mapping[str, Any], *, request: UUID, stage: ErasureCertificate.Stage, actor: Actor
+) -> ErasureCertificate:
     """Sign and keep one. The request's valid one, if any, is superseded by it.
 
     `document` holds the keys of docs/certificates.md but `type`, `v`, `id`, `stage`, `request`, `supersedes`,
@@ -152,7 +154,7 @@ def public_key() -> bytes:
     return evidence_keys.as_pem(use=Use.CERTIFICATE)
 
 
-def _move(request: UUID, state: State, to: State) -> None:
+def _move(request: UUID, state: ErasureCertificate.State, to: ErasureCertificate.State) -> None:
     ErasureCertificate.objects.filter(request=request, state=state).update(state=to, state_since=Now())
 
 

@@ -106,7 +106,7 @@ def _told(chain: UUID, action: AuditAction) -> set[UUID]:
     return {key for key, said in _rows(TOLD, chain) if said == action}
 
 
-def _rows(query: str, *parameters: object) -> list[tuple[Any, ...]]:
+def _rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         found: list[tuple[Any, ...]] = cursor.fetchall()

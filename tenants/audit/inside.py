@@ -106,7 +106,7 @@ def _entries(chain: UUID | None) -> Iterator[_Of]:
         rows = (row for page in iter(lambda: cursor.fetchmany(CHUNK), []) for row in page)
         for (of, seq, entry, body), beside in groupby(rows, key=lambda row: row[:4]):
             found = [Payload(entry, name, key, bytes(sealed)) for *_entry, name, key, sealed in beside if name]
-            yield _Of(of, seq, entry, _commits(body), {each.field: each for each in found})
+            yield _Of(of, seq, entry, _commits(body), {each.name: each for each in found})
 
 
 def _commits(body: str) -> dict[str, tuple[UUID, bytes]]:

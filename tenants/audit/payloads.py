@@ -29,7 +29,7 @@ class Payload:
     """One sealed value: a row of `audit_payload`."""
 
     entry: UUID
-    field: str
+    name: str  # the column is called `field`
     key_id: UUID
     sealed: bytes = field(repr=False)
 
@@ -50,11 +50,11 @@ def opened(payload: Payload, *, committed: bytes, key: bytes) -> str:
     """The value. Raises PayloadTampered where it does not open, or is not what was committed to."""
     iv, rest = payload.sealed[:IV_BYTES], payload.sealed[IV_BYTES:]
     try:
-        plain = AESGCM(key).decrypt(iv, rest, _bound_to(payload.entry, payload.key_id, payload.field))
+        plain = AESGCM(key).decrypt(iv, rest, _bound_to(payload.entry, payload.key_id, payload.name))
     except (InvalidTag, ValueError):
         raise PayloadTampered from None
     nonce, text = plain[:NONCE_BYTES], plain[NONCE_BYTES:]
-    if not hmac.compare_digest(_commitment(nonce, payload.entry, payload.field, text), committed):
+    if not hmac.compare_digest(_commitment(nonce, payload.entry, payload.name, text), committed):
         raise PayloadTampered
     return str(json.loads(text))
 

@@ -130,7 +130,7 @@ def _keep(payloads: list[Payload]) -> None:
             KEEP,
             (
                 [each.entry for each in payloads],
-                [each.field for each in payloads],
+                [each.name for each in payloads],
                 [each.key_id for each in payloads],
                 [each.sealed for each in payloads],
             ),

@@ -73,14 +73,15 @@ def test_what_is_left_is_dirty_and_what_cannot_be_seen_is_unknown(
     tenants: tuple[Tenant, Tenant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acme = scope(tenants[0])
-    committed = AuditEntry.objects.filter(chain=tenants[0].audit_chain).first().public["commits"]["reason"][0]
+    committed = AuditEntry.objects.get(chain=tenants[0].audit_chain, seq=1).public["commits"]["reason"][0]
     key = DataKey.objects.filter(key_id=committed)
     wrapped = key.get().wrapped
     erased(acme)
     key.update(state="disabled", wrapped=wrapped, destroyed_at=None)
     verifier = Verifier()
-    seen = {"control": verifier.control(acme), "coverage": verifier.coverage(acme)}
-    assert judge(retained=0, counted=verifier.count(acme), **seen).reasons == (f"{KEYS} still holds 1",)
+    seen = verifier.control(acme), verifier.coverage(acme)
+    verdict = judge(retained=0, counted=verifier.count(acme), control=seen[0], coverage=seen[1])
+    assert verdict.reasons == (f"{KEYS} still holds 1",)
     with monkeypatch.context() as patch:
         patch.setattr(sources._registered, "keys", None)
         with pytest.raises(PayloadKeysUnreachable):

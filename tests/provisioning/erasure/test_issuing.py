@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -64,7 +65,8 @@ def test_the_life_of_a_certificate(control: None, tmp_path: Path) -> None:
 
 
 def test_what_is_not_proved_leaves_no_trace(control: None) -> None:
-    for untrue in (changed("stores.0.verdict", "unknown"), {"stores": []}, changed("clock.due_at", "soon")):
+    lacking: dict[str, Any] = {"stores": []}
+    for untrue in (changed("stores.0.verdict", "unknown"), lacking, changed("clock.due_at", "soon")):
         with pytest.raises(NotCertified):
             issue(untrue, request=REQUEST, stage=Stage.LIVE, actor=SWEEPER)
     with pytest.raises(NotCertified, match="outlasts"):
