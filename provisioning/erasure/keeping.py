@@ -3,7 +3,7 @@
 import logging
 import time
 
-from provisioning.erasure import checkpoints, restored
+from provisioning.erasure import checkpoints, ledger, restored
 from provisioning.errors import Permanent, Transient
 
 LOOK_EVERY_S = 300.0  # after restored databases; /readyz looks more often, where somebody asks it
@@ -41,6 +41,11 @@ def copy_outside() -> None:
             )
         _Last.said = True
         checkpoints.copy_outside()
+        store = checkpoints.bucket()
+        if store is not None and (outside := ledger.copy_outside(store)) > (inside := ledger.last()):
+            _log.error(
+                "The keyring is older than erasures: it knows %d tombstones of %d. See %s.", inside, outside, store
+            )
     except (Permanent, Transient) as error:
         _log.warning("Checkpoints were not copied outside: %s", error)
 

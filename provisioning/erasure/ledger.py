@@ -35,6 +35,7 @@ from provisioning.erasure.stores import Scope
 from provisioning.models import LedgerMark, Tombstone
 from provisioning.providers.keys import keyring_errors
 from provisioning.providers.payload_keys import active
+from provisioning.providers.write_once import WriteOnce
 from tenants.errors import TenureError
 from tenants.models import Cluster, Placement
 from tenants.placement import tenant_key
@@ -44,6 +45,7 @@ CONTROL = "control"
 
 Place: TypeAlias = str
 PREFIX = b"tenure/ledger/1\x00"
+OUTSIDE = "ledger/"
 GENESIS = bytes(32)
 LOCK = 0x7E2C1F64  # of pg_advisory_xact_lock in the keyring database: numbers without gaps
 PEPPER = UUID("7e2c1f60-0000-4000-8000-000000000003")  # whose key the pepper is: the ledger's own
@@ -181,6 +183,28 @@ def ref_of(tenant_id: UUID, kind: str, value: str) -> str:
     return hmac.digest(pepper, b"".join(len(part).to_bytes(4, "big") + part for part in parts), sha256).hex()
 
 
+def copy_outside(store: WriteOnce) -> int:
+    """Put every tombstone that is not outside yet there. Returns the highest number outside.
+
+    A number that the ledger does not know means that the keyring is older than an erasure: nothing else remembers it.
+    Raises StoreUnreachable, StoreRefused, KeyringUnreachable.
+    """
+    newest = store.newest(OUTSIDE)
+    highest = int(newest.removeprefix(OUTSIDE).removesuffix(".json")) if newest else 0
+    with keyring_errors():
+        missing = list(Tombstone.objects.filter(seq__gt=highest).order_by("seq"))
+    for stone in missing:
+        store.put(f"{OUTSIDE}{stone.seq:012d}.json", f'{{"said":{_said(stone)},"hash":"{bytes(stone.hash).hex()}"}}')
+        highest = stone.seq
+    return highest
+
+
+def last() -> int:
+    """The ledger's highest number; 0: nothing was ever erased."""
+    with keyring_errors():
+        return int(Tombstone.objects.aggregate(last=Max("seq"))["last"] or 0)
+
+
 def broken() -> Iterable[Broken]:
     """Every row that is not as it was written."""
     seq, prev = 0, GENESIS
@@ -213,10 +237,14 @@ def _append(**fields: Any) -> Tombstone:
 
 
 def _hash(stone: Tombstone) -> bytes:
+    return sha256(PREFIX + bytes(stone.prev) + _said(stone).encode()).digest()
+
+
+def _said(stone: Tombstone) -> str:
+    """What is hashed, and what is kept outside."""
     said = {name: getattr(stone, name) for name in HASHED}
     said["at"] = stone.at.isoformat(timespec="microseconds")
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
-    return sha256(PREFIX + bytes(stone.prev) + text.encode()).digest()
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
 
 
 def _lock() -> None:

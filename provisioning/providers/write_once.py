@@ -30,6 +30,9 @@ class WriteOnce:
     def __init__(self, bucket: str) -> None:
         self.bucket = bucket
 
+    def __str__(self) -> str:
+        return f"bucket {self.bucket}"
+
     def put(self, key: str, body: str) -> None:
         """Keep it under the key for TENURE_EVIDENCE_DAYS, if nothing is there; what is there stays as it is."""
         lock = self._lock(timedelta(days=settings.TENURE_EVIDENCE_DAYS)) if self.holds() else {}

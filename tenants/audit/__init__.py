@@ -13,6 +13,7 @@ from tenants.audit.errors import (
     PayloadKeysAway,
     PayloadTampered,
 )
+from tenants.audit.reading import personal_of
 from tenants.audit.report import SHOWN, Report, Wrong
 from tenants.audit.verifying import GENESIS, entry_hash, verify
 from tenants.audit.writing import write, write_together
@@ -38,6 +39,7 @@ __all__ = [
     "entry_hash",
     "erase",
     "payloads_of",
+    "personal_of",
     "typed",
     "verify",
     "write",

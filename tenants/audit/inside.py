@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -30,6 +30,11 @@ FROM audit_payload p JOIN audit_entry e ON e.entry = p.entry
 WHERE e.public -> 'commits' = '{}'::jsonb AND (%(chain)s::uuid IS NULL OR e.chain = %(chain)s)
 ORDER BY 1, 2, 5
 """
+AMONG = """
+SELECT e.chain, e.seq, e.entry, e.body, p.field, p.key_id, p.sealed
+FROM audit_entry e LEFT JOIN audit_payload p ON p.entry = e.entry
+WHERE e.entry = ANY(%s) AND e.public -> 'commits' <> '{}'::jsonb ORDER BY 1, 2, 5
+"""
 ERASURES = """
 SELECT e.chain, e.seq, e.public ->> 'action', e.public -> 'keys' FROM audit_entry e
 WHERE e.public ->> 'action' IN ('payload.erased', 'key.destroyed') AND (%(chain)s::uuid IS NULL OR e.chain = %(chain)s)
@@ -38,7 +43,7 @@ ORDER BY e.chain, e.seq
 
 
 @dataclass(frozen=True, slots=True)
-class _Of:
+class Of:
     """One entry with sealed values: what it committed to, and what lies beside it."""
 
     chain: UUID
@@ -59,7 +64,7 @@ def payloads(chain: UUID | None, kept: Counter[str]) -> Iterator[Wrong]:
     """Every value that is not as its entry and its chain say. Counts into `kept` those that are: sealed, erased."""
     erasures = _erasures(chain)
     for some in _chunks(_entries(chain)):
-        keys = _opened({key for each in some for key, _mac in each.commits.values()})
+        keys = keys_of(some)
         for each in some:
             for name in sorted({*each.commits, *each.payloads}):
                 what = _judged(each, name, erasures, keys)
@@ -76,7 +81,7 @@ def payloads(chain: UUID | None, kept: Counter[str]) -> Iterator[Wrong]:
             yield Wrong(of, seq, "resurrected")
 
 
-def _judged(each: _Of, name: str, erasures: _Erasures, keys: Mapping[UUID, bytes]) -> Any:
+def _judged(each: Of, name: str, erasures: _Erasures, keys: Mapping[UUID, bytes]) -> Any:
     """`sealed`, `erased`, or what is wrong."""
     payload, (key_id, committed) = each.payloads.get(name), each.commits.get(name, NOTHING)
     if (erased_at := erasures.erased.get((each.chain, key_id))) is not None:
@@ -100,13 +105,28 @@ def _opens(payload: Payload, key_id: UUID, committed: bytes, keys: Mapping[UUID,
     return "sealed"
 
 
-def _entries(chain: UUID | None) -> Iterator[_Of]:
+def _entries(chain: UUID | None) -> Iterator[Of]:
     with connection.chunked_cursor() as cursor:
         cursor.execute(SEALED, {"chain": chain})
-        rows = (row for page in iter(lambda: cursor.fetchmany(CHUNK), []) for row in page)
-        for (of, seq, entry, body), beside in groupby(rows, key=lambda row: row[:4]):
-            found = [Payload(entry, name, key, bytes(sealed)) for *_entry, name, key, sealed in beside if name]
-            yield _Of(of, seq, entry, _commits(body), {each.name: each for each in found})
+        yield from _grouped(row for page in iter(lambda: cursor.fetchmany(CHUNK), []) for row in page)
+
+
+def entries_among(wanted: Collection[UUID]) -> Iterator[Of]:
+    """Those of the entries that committed to something."""
+    with connection.cursor() as cursor:
+        cursor.execute(AMONG, [list(wanted)])
+        yield from _grouped(cursor.fetchall())
+
+
+def keys_of(some: Iterable[Of]) -> Mapping[UUID, bytes]:
+    """The keys that these entries committed under, as far as they can be opened."""
+    return _opened({key for each in some for key, _mac in each.commits.values()})
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]]) -> Iterator[Of]:
+    for (of, seq, entry, body), beside in groupby(rows, key=lambda row: row[:4]):
+        found = [Payload(entry, name, key, bytes(sealed)) for *_entry, name, key, sealed in beside if name]
+        yield Of(of, seq, entry, _commits(body), {each.name: each for each in found})
 
 
 def _commits(body: str) -> dict[str, tuple[UUID, bytes]]:
@@ -138,8 +158,8 @@ def _opened(keys: set[UUID]) -> Mapping[UUID, bytes]:
         return {}
 
 
-def _chunks(entries: Iterable[_Of]) -> Iterator[list[_Of]]:
-    some: list[_Of] = []
+def _chunks(entries: Iterable[Of]) -> Iterator[list[Of]]:
+    some: list[Of] = []
     for each in entries:
         some.append(each)
         if len(some) == CHUNK:

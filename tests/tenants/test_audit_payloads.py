@@ -73,6 +73,11 @@ def test_what_a_person_typed_is_sealed_and_only_committed_to(acme: Tenant, stack
     assert first.public["commits"]["reason"][0] != third.public["commits"]["reason"][0]  # a key per person
     report = audit.verify()
     assert (report.status, report.sealed, report.erased) == ("clean", 4, 0)
+    assert audit.personal_of([first.entry, second.entry]) == {
+        first.entry: {"reason": SAID, "actor_name": "Alice Liddell"}
+    }
+    erase(people=("user:7",))
+    assert audit.personal_of([first.entry]) == {first.entry: {"reason": None, "actor_name": None}}
 
 
 def test_one_person_is_erased_in_every_chain_and_the_chains_still_verify(acme: Tenant, globex: Tenant) -> None:

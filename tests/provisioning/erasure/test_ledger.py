@@ -19,7 +19,7 @@ from psycopg.errors import InsufficientPrivilege
 from controlplane.health import readyz
 from controlplane.stack.embedded import Stack
 from provisioning.databases.clusters import reserve
-from provisioning.erasure import ledger, restored
+from provisioning.erasure import keeping, ledger, restored
 from provisioning.erasure.ledger import CONTROL, TombstoneVoid
 from provisioning.erasure.restored import behind, look_again, replay_tombstones
 from provisioning.erasure.stores import Identifier, Scope
@@ -203,3 +203,18 @@ def test_the_ledger_names_nobody_and_cannot_be_rewritten(acme: Tenant, stack: St
         for statement in ("UPDATE tombstone SET refs = '[]'", "DELETE FROM tombstone", "TRUNCATE tombstone"):
             with pytest.raises(InsufficientPrivilege):
                 runtime.execute(statement)
+
+
+def test_a_keyring_from_before_an_erasure_is_told_by_what_lies_outside(
+    acme: Tenant, stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing else remembers: the tombstone is gone, and every mark is higher than the ledger."""
+    proved(begun(scope(acme)))
+    keeping._Last.copied = float("-inf")
+    keeping.keep_evidence()
+    assert caplog.text == ""
+    with psycopg.connect(stack.superuser_url, dbname="tenure_keyring", autocommit=True) as older:
+        older.execute("DELETE FROM tombstone")
+    assert behind() == ()
+    keeping.copy_outside()
+    assert "it knows 0 tombstones of 1" in caplog.text
