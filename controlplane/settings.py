@@ -135,6 +135,11 @@ if env.text("TENURE_CONTEXT_SECRET_FORMER", ""):
 TENURE_TOKEN_ISSUER = env.text("TENURE_TOKEN_ISSUER", "tenure")  # `iss` and `aud` of tenants' tokens
 TENURE_TOKEN_AUDIENCE = env.text("TENURE_TOKEN_AUDIENCE", "tenant-application")
 
+# --- evidence ------------------------------------------------------------------------------------------------------
+TENURE_EVIDENCE_BUCKET = env.text("TENURE_EVIDENCE_BUCKET", "")  # of signed checkpoints; empty: named after their key
+TENURE_EVIDENCE_DAYS = env.number("TENURE_EVIDENCE_DAYS", 365)  # how long nobody can delete one, where the store can
+TENURE_STATUS_URL = env.text("TENURE_STATUS_URL", "")  # printed on certificates: where their status list is
+
 # --- engine --------------------------------------------------------------------------------------------------------
 TENURE_LEASE_S = env.number("TENURE_LEASE_S", 30)
 TENURE_DEAF_AFTER_S = env.number("TENURE_DEAF_AFTER_S", 60)  # a worker that takes no message for so long ends itself
