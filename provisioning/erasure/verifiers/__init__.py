@@ -1,5 +1,9 @@
 """Everything that can count what is there, a file a store. Never imports an eraser: what counts must not delete."""
 
 from provisioning.erasure.stores import Verifier
+from provisioning.erasure.verifiers.database import Database
+from provisioning.erasure.verifiers.pool_rows import PoolRows
+from provisioning.erasure.verifiers.roles import Roles
+from provisioning.erasure.verifiers.schema import Schema
 
-VERIFIERS: tuple[Verifier, ...] = ()
+VERIFIERS: tuple[Verifier, ...] = (PoolRows(), Schema(), Database(), Roles())
