@@ -9,7 +9,8 @@ from provisioning.databases.servers import Connection
 
 _COLUMNS = """
     SELECT c.relname::text, a.attname::text, CASE WHEN t.typname IN ('json', 'jsonb', 'bytea') THEN t.typname::text
-        WHEN t.typcategory IN ('S', 'A', 'C', 'U', 'I', 'E') THEN 'text' ELSE '' END
+        WHEN t.typname = 'uuid' OR t.typcategory = 'E' THEN 'id'
+        WHEN t.typcategory IN ('S', 'A', 'C', 'U', 'I') THEN 'text' ELSE '' END
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_type t ON t.oid = a.atttypid
     WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind IN ('r', 'm', 'f') ORDER BY 1, a.attnum
@@ -30,7 +31,9 @@ _REFERENCES = """
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`columns`: name → "json", "jsonb", "bytea", "text" for whatever else may hold words, "" for what cannot."""
+    """`columns`: name → "json", "jsonb", "bytea", "text" for whatever else may hold words, "id" for uuids and enums,
+    "" for what can hold nothing of the kind.
+    """
 
     name: str
     columns: dict[str, str]

@@ -8,7 +8,8 @@ depends from outside is named, and nothing is dropped until that is gone.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -71,11 +72,14 @@ class DependedOn(Permanent):
     cure = "Drop what is named, or take it off the tenant's tables; then try again."
 
 
-class SlotInTheWay(Permanent):
-    """A replication slot keeps a tenant's database from being dropped, and our role has no REPLICATION to drop it."""
+class DatabaseHeld(Permanent):
+    """A slot, subscription or prepared transaction keeps the database from being dropped, and is not ours to remove."""
 
-    code = "SLOT_IN_THE_WAY"
-    cure = "As a superuser: SELECT pg_drop_replication_slot(…) on the cluster; then try again."
+    code = "DATABASE_HELD"
+    cure = (
+        "As a superuser: SELECT pg_drop_replication_slot(…), ROLLBACK PREPARED …, or in the database ALTER"
+        " SUBSCRIPTION … DISABLE, SET (slot_name = NONE) and DROP it; then try again."
+    )
 
 
 class NotOurs(Permanent):
@@ -137,7 +141,10 @@ def drop_schema(place: Place, *, lease: Lease, until: float) -> Dropped:
 
 
 def drop_database(place: Place, *, lease: Lease) -> Dropped:
-    """Sessions, prepared transactions, subscriptions and slots first: each would make the server refuse."""
+    """Sessions, prepared transactions, subscriptions and slots first: each would make the server refuse.
+
+    Raises DatabaseHeld where one of them is not ours to remove.
+    """
     name, dropped = place.database, Dropped(done=True)
     with server_errors(place.cluster.name), connect(place.cluster) as shared:
         found = run(shared, "SELECT datconnlimit, datallowconn FROM pg_database WHERE datname = %s", name)
@@ -160,24 +167,33 @@ def drop_database(place: Place, *, lease: Lease) -> Dropped:
 
 
 def _drop_slot(connection: Connection, slot: str, pid: int | None) -> None:
-    """Who reads from it is ended. Raises SlotInTheWay where our role may not drop it."""
-    try:
+    """Who reads from it is ended."""
+    with _held_by(f"replication slot {slot}"):
         if pid is not None:
             run(connection, "SELECT pg_terminate_backend(%s, %s)", pid, END_WITHIN_MS)
         run(connection, "SELECT pg_drop_replication_slot(%s)", slot)
+
+
+@contextmanager
+def _held_by(what: str) -> Iterator[None]:
+    """Raises DatabaseHeld where our role may not remove it."""
+    try:
+        yield
     except psycopg.errors.InsufficientPrivilege as error:
-        raise SlotInTheWay(f"The replication slot {slot} holds on to the database.", slot=slot) from error
+        raise DatabaseHeld(f"The {what} holds on to the database.") from error
 
 
 def _emptied(inside: Connection, schema: str, database: str) -> int:
     """What would stand in the way is gone from inside; how many rows the tenant's schema has."""
     for gid, owner in run(inside, _PREPARED, database):
-        _as_role(inside, owner, sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+        with _held_by(f"prepared transaction {gid}"):
+            _as_role(inside, owner, sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
     for (name,) in run(inside, _SUBSCRIPTIONS):
         word = sql.Identifier(name)
-        run(inside, sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(word))
-        run(inside, sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(word))
-        run(inside, sql.SQL("DROP SUBSCRIPTION {}").format(word))
+        with _held_by(f"subscription {name}"):
+            run(inside, sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(word))
+            run(inside, sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(word))
+            run(inside, sql.SQL("DROP SUBSCRIPTION {}").format(word))
     with bounded(inside, statement="600s"):
         tables = run(inside, _TABLES, schema, 1_000_000)
         _become_owner(inside)

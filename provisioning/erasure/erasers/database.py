@@ -1,6 +1,5 @@
 """Drops the databases that are the tenant's alone; of one person, the rows."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from provisioning.databases.erasing import containers, logins
@@ -11,12 +10,11 @@ from provisioning.erasure.stores import Budget, Enumeration, Kind, Lease, Progre
 from tenants.states import Tier
 
 
-@dataclass(frozen=True, slots=True)
 class Database:
     """One act on the server, and what would make it refuse before it."""
 
-    store: str = "database"
-    phase: int = 5
+    store = "database"
+    phase = 5
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "logical"
 

@@ -1,7 +1,6 @@
 """Erases a tenant's rows from the pools it lives or lived in; one person's, where it lives now."""
 
 import time
-from dataclasses import dataclass
 from typing import Literal
 
 from provisioning.databases.erasing import pool, statistics
@@ -16,12 +15,11 @@ from tenants.states import Tier
 ROWS, STATISTICS = "rows", "statistics"
 
 
-@dataclass(frozen=True, slots=True)
 class PoolRows:
     """See Note [As whom rows are deleted]. The cursor tells rows from statistics: a set that shrinks needs none."""
 
-    store: str = "pool_rows"
-    phase: int = 5
+    store = "pool_rows"
+    phase = 5
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "logical"
 

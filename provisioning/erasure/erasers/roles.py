@@ -1,6 +1,5 @@
 """Removes the tenant's login role with whatever it holds in any database, and our own rows that name it there."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from provisioning.databases.erasing import logins, pool
@@ -11,15 +10,14 @@ from tenants.placement import tenant_key
 from tenants.states import Tier
 
 
-@dataclass(frozen=True, slots=True)
 class Roles:
     """In every cluster the tenant ever had a place in. Last of all, since the run itself needs doors and roles.
 
     `tenure.fence` keeps its row: it is what a late worker of ours is turned away by, and holds a random id alone.
     """
 
-    store: str = "roles"
-    phase: int = 9
+    store = "roles"
+    phase = 9
     scopes: frozenset[Kind] = frozenset({"tenant"})
     reach: Literal["logical", "cryptographic", "expiry"] = "logical"
 

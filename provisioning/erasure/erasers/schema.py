@@ -1,7 +1,6 @@
 """Drops the schemas that are the tenant's alone; of one person, the rows."""
 
 import time
-from dataclasses import dataclass
 from typing import Literal
 
 from provisioning.databases.erasing import containers, logins
@@ -12,12 +11,11 @@ from provisioning.erasure.stores import Budget, Enumeration, Kind, Lease, Progre
 from tenants.states import Tier
 
 
-@dataclass(frozen=True, slots=True)
 class Schema:
     """See Note [A schema goes in batches]. What has gone needs no cursor: what is left is looked at."""
 
-    store: str = "schema"
-    phase: int = 5
+    store = "schema"
+    phase = 5
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "logical"
 

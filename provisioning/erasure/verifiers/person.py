@@ -37,10 +37,14 @@ def coverage(scope: Scope, tier: Tier, role: str) -> Coverage:
 
 
 def blockers(scope: Scope, tier: Tier, role: str) -> Iterator[Finding]:
-    """Rows that would stay and refer to rows that would go: the server would refuse."""
+    """Rows that would stay and refer to rows that would go: the server would refuse. Columns nobody thought of."""
     with _search(scope, tier, role) as search:
         if search is None:
             return
+        for table, column in _forgotten(search):
+            message = f"Rows of {table} stay, and nothing says what becomes of {column}, which could hold words."
+            hint = f"Name {column} in the `columns` or the `keeps` of {table} in personal_data.py."
+            yield Finding("COLUMN_WITHOUT_WORD", Severity.ERROR, f"{table}.{column}", message, hint)
         for each in search.barred(search.rows_of(person_of(scope))):
             columns = ", ".join(own for own, _other in each.pairs)
             message = f"{each.referring} refers to rows of {each.referred} that are to go, and would stay as it is."
@@ -83,6 +87,15 @@ def _remembered(search: Search, person: Person, speaking: set[str]) -> list[tupl
     given = {"schema": search.context.schema, "needles": list(person.needles)}
     rows = vantage.ask(search.connection, _REMEMBERED, given)
     return [(str(table), int(number)) for table, number in rows if table not in speaking]
+
+
+def _forgotten(search: Search) -> Iterator[tuple[str, str]]:
+    for table, word in search.policies.items():
+        if table in search.tables and isinstance(word, (Blank, Retain)):
+            blanked = word.columns if isinstance(word, Blank) else ()
+            for column in search.tables[table].wordy:
+                if search.tables[table].columns[column] != "id" and column not in {*blanked, *word.keeps}:
+                    yield table, column
 
 
 @contextmanager

@@ -5,7 +5,6 @@ that no release knows.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
@@ -55,13 +54,14 @@ class Table(NamedTuple):
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
 class PoolRows:
     """`role` is whom it counts as: another than the verifier's is a mistake, which its control must notice."""
 
-    store: str = "pool_rows"
+    store = "pool_rows"
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
-    role: str = VERIFIER
+
+    def __init__(self, role: str = VERIFIER) -> None:
+        self.role = role
 
     def coverage(self, scope: Scope) -> Coverage:
         if scope.kind == "subject":

@@ -1,7 +1,6 @@
 """Counts what is left of the tenant's login role, and our own rows that let the tenant in, on every cluster."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from provisioning.databases import vantage
 from provisioning.databases.ddl import GUARD, HOUSE, VERIFIER
@@ -28,13 +27,14 @@ _OURS = f"""
 """
 
 
-@dataclass(frozen=True, slots=True)
 class Roles:
     """By the catalogs that the whole server shares."""
 
-    store: str = "roles"
+    store = "roles"
     scopes: frozenset[Kind] = frozenset({"tenant"})
-    role: str = VERIFIER
+
+    def __init__(self, role: str = VERIFIER) -> None:
+        self.role = role
 
     def coverage(self, scope: Scope) -> Coverage:
         key = tenant_key(scope.tenant_id)

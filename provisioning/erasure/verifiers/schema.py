@@ -1,7 +1,6 @@
 """Counts what is left of the tenant's own schemas: the schema, its rows, and its role's large objects beside it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from psycopg import sql
 
@@ -35,13 +34,14 @@ _DEPENDANTS = """
 """
 
 
-@dataclass(frozen=True, slots=True)
 class Schema:
     """A schema goes whole: what is in it needs no word but for one person's erasure."""
 
-    store: str = "schema"
+    store = "schema"
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
-    role: str = VERIFIER
+
+    def __init__(self, role: str = VERIFIER) -> None:
+        self.role = role
 
     def coverage(self, scope: Scope) -> Coverage:
         if scope.kind == "subject":

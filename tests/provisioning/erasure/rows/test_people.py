@@ -52,7 +52,8 @@ def rows(made: Made, question: str) -> list[Any]:
 @pytest.mark.parametrize("tier", Tier)
 def test_ada_is_gone_and_acme_works_on(tier: Tier, tenant: MakeTenant) -> None:
     acme, globex = tenant("acme", tier), tenant("globex", tier)
-    told(acme), told(globex)
+    for each in (acme, globex):
+        told(each)
     store, scope = STORE_OF[tier], one_of(acme, **PERSON)
     planned, theirs = verifier_of(store).count(scope), hashes_of(globex.context)
     where = acme.context.schema
@@ -109,12 +110,15 @@ def test_a_table_without_a_word_blocks_and_a_kept_row_carries_its_ground(
     words = tmp_path / "words.py"
     words.write_text(
         "from datetime import date\nfrom tenants.classification import *\nPERSONAL_DATA = {\n"
-        "    'projects_document': Retain(mentions=('file',), ground='tax law', until=date(2036, 12, 31)),\n"
+        "    'projects_document': Retain(\n"
+        "        mentions=('file',), ground='tax law', until=date(2036, 12, 31), keeps=('file',)),\n"
         "    'projects_project_members': NoPersonalData('who is on what'),\n}\n"
     )
     settings.TENURE_PERSONAL_DATA = str(words)
-    (blocker,) = verifier_of("pool_rows").blockers(scope)
-    assert (blocker.code, blocker.subject) == ("REFERS_TO_ERASED", "projects_project_members")
+    assert [(each.code, each.subject) for each in verifier_of("pool_rows").blockers(scope)] == [
+        ("COLUMN_WITHOUT_WORD", "projects_document.title"),
+        ("REFERS_TO_ERASED", "projects_project_members"),
+    ]
 
     words.write_text(words.read_text().replace("NoPersonalData('who is on what')", "Delete()"))
     settings.TENURE_PERSONAL_DATA = f"{tmp_path}/./words.py"

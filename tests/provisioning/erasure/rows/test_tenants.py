@@ -1,7 +1,7 @@
 """A whole tenant goes from each tier; its neighbour is byte for byte as before."""
 
 from contextlib import closing
-from dataclasses import replace
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -9,13 +9,13 @@ from psycopg import sql
 
 from provisioning.databases import guard, tiers
 from provisioning.databases.ddl import OWNER
-from provisioning.databases.erasing.containers import DependedOn, SlotInTheWay
+from provisioning.databases.erasing.containers import DatabaseHeld, DependedOn
 from provisioning.databases.pooling import compiled
 from provisioning.databases.servers import session
 from provisioning.erasure.collateral import Collateral, hashes_of, others_on, refuse_difference, refuse_excess
 from provisioning.erasure.stores import Tally
 from provisioning.erasure.verifiers import VERIFIERS
-from tenants.models import Cluster, Pool
+from tenants.models import Cluster, Placement, Pool
 from tenants.placement import pool_group
 from tenants.states import Tier
 from tests.provisioning.databases.conftest import MakeTenant
@@ -47,7 +47,8 @@ def furnish(made: Made) -> None:
 @pytest.mark.parametrize("tier", Tier)
 def test_acme_is_gone_and_globex_is_as_before(tier: Tier, tenant: MakeTenant) -> None:
     acme, globex = tenant("acme", tier), tenant("globex", tier)
-    furnish(acme), furnish(globex)
+    for each in (acme, globex):
+        furnish(each)
     scope, cluster = all_of(acme), Cluster.objects.get()
     planned, theirs = counted(scope), hashes_of(globex.context)
     others = others_on(cluster, acme.context.key)
@@ -104,6 +105,22 @@ def test_what_was_left_anywhere_in_the_database_is_counted_and_named(
         superuser.execute("DROP TABLE public.copied; REVOKE USAGE ON SCHEMA public FROM tenure_verifier")
 
 
+def test_rows_left_where_the_tenant_moved_away_from_are_counted_and_go(
+    own_pool: Pool, tenant: MakeTenant, superuser: psycopg.Connection
+) -> None:
+    acme, globex = tenant("acme"), tenant("globex", Tier.POOL)
+    former = Placement.objects.get(tenant_id=globex.context.tenant_id)
+    former.pk, former.tenant_id, former.active, former.retired_at = uuid4(), acme.context.tenant_id, False, former.since
+    former.save(force_insert=True)
+    insert = f"INSERT INTO {own_pool.schema}.projects_tag (tenant_id, name) VALUES (%s, 'behind')"
+    superuser.execute(insert.encode(), (acme.context.tenant_id,))
+    scope = all_of(acme)
+    assert named(verifier_of("pool_rows").count(scope)) == {f"{own_pool.schema}.projects_tag": 1}
+    assert erased(scope, ["pool_rows"]) == 1
+    assert counted(scope, ["pool_rows"]) == {}
+    assert not any("door" in each for each in counted(scope, ["roles"]))
+
+
 def test_a_table_that_confines_nobody_is_left_alone_and_reported(
     own_pool: Pool, tenant: MakeTenant, superuser: psycopg.Connection
 ) -> None:
@@ -118,12 +135,12 @@ def test_a_table_that_confines_nobody_is_left_alone_and_reported(
 
 def test_the_verifier_in_another_role_sees_that_it_sees_nothing(tenant: MakeTenant) -> None:
     acme = tenant("acme", Tier.POOL)
-    scope, group = all_of(acme), pool_group(Pool.objects.get(pk=acme.context.pool_id).pk)
+    scope, group = all_of(acme), pool_group(acme.context.pool_id or uuid4())
     with session(Cluster.objects.get()) as connection:
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(group)))
     for role in (group, OWNER):
         for verifier in VERIFIERS:
-            assert not replace(verifier, role=role).control(scope).ok, (role, verifier.store)  # type: ignore[type-var]
+            assert not type(verifier)(role).control(scope).ok, (role, verifier.store)  # type: ignore[call-arg]  # of ours
 
 
 @pytest.mark.parametrize("tier", Tier)
@@ -233,8 +250,16 @@ def test_a_database_goes_whatever_holds_on_to_it(tenant: MakeTenant, superuser: 
         )
         with psycopg.connect(url, autocommit=True) as inside:
             inside.execute("SELECT pg_create_logical_replication_slot('kept', 'pgoutput')")
-        assert [each.code for each in verifier_of("database").blockers(all_of(acme))] == ["DATABASE_HELD"]
-        with pytest.raises(SlotInTheWay, match="kept"):
+            inside.execute(
+                "CREATE SUBSCRIPTION taken CONNECTION 'dbname=nowhere' PUBLICATION p"
+                " WITH (connect = false, slot_name = NONE, enabled = false)"
+            )
+        assert [each.code for each in verifier_of("database").blockers(all_of(acme))] == ["DATABASE_HELD"] * 2
+        with pytest.raises(DatabaseHeld, match="subscription taken"):
+            erased(all_of(acme), ["database"])
+        with psycopg.connect(url, autocommit=True) as inside:
+            inside.execute("DROP SUBSCRIPTION taken")
+        with pytest.raises(DatabaseHeld, match="slot kept"):
             erased(all_of(acme), ["database"])
         superuser.execute("SELECT pg_drop_replication_slot('kept')")
         erased(all_of(acme))
