@@ -50,8 +50,8 @@ def hashes_of(tenant: TenantContext) -> Hashes:
                 *([sql.Identifier(pooling.TENANT_ID)] if tenant.tier == Tier.POOL else [])
             )
             question = sql.SQL(
-                "SELECT count(*), concat_ws(':', sum(hashtextextended(row::text, 0)), sum(hashtextextended(row::text, 1)))"
-                " FROM {} AS row WHERE {}"
+                "SELECT count(*), concat_ws("
+                "':', sum(hashtextextended(row::text, 0)), sum(hashtextextended(row::text, 1))) FROM {} AS row WHERE {}"
             ).format(sql.Identifier(tenant.schema, table), whose)
             ((number, digest),) = vantage.ask(connection, question, {"tenant": tenant.tenant_id})
             found[str(table)] = (int(number), str(digest))

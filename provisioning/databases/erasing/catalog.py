@@ -8,7 +8,8 @@ from provisioning.databases import pooling
 from provisioning.databases.servers import Connection
 
 _COLUMNS = """
-    SELECT c.relname::text, a.attname::text, CASE WHEN t.typname IN ('json', 'jsonb', 'bytea') THEN t.typname::text
+    SELECT c.relname::text, c.relkind = 'm', a.attname::text,
+        CASE WHEN t.typname IN ('json', 'jsonb', 'bytea') THEN t.typname::text
         WHEN t.typname = 'uuid' OR t.typcategory = 'E' THEN 'id'
         WHEN t.typcategory IN ('S', 'A', 'C', 'U', 'I') THEN 'text' ELSE '' END
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -37,6 +38,7 @@ class Table:
 
     name: str
     columns: dict[str, str]
+    is_copy: bool = False  # a materialised view: it has what its tables had when it was last refreshed
 
     @property
     def pooled(self) -> bool:
@@ -57,10 +59,10 @@ class Reference:
 
 
 def tables_of(connection: Connection, schema: str) -> dict[str, Table]:
-    found: dict[str, dict[str, str]] = {}
-    for table, column, kind in connection.execute(_COLUMNS, {"schema": schema}).fetchall():
-        found.setdefault(str(table), {})[str(column)] = str(kind)
-    return {name: Table(name, columns) for name, columns in found.items()}
+    found: dict[str, Table] = {}
+    for table, is_copy, column, kind in connection.execute(_COLUMNS, {"schema": schema}).fetchall():
+        found.setdefault(str(table), Table(str(table), {}, bool(is_copy))).columns[str(column)] = str(kind)
+    return found
 
 
 def references_of(connection: Connection, schema: str) -> list[Reference]:

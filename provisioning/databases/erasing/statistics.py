@@ -28,27 +28,25 @@ _EXTENDED = """
     WHERE c.oid = to_regclass(%(name)s)
 """
 _TABLES = """
-    SELECT relname::text FROM pg_class
-    WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'm') AND pg_get_userbyid(relowner) = %s ORDER BY 1
+    SELECT relname::text, relkind = 'm' FROM pg_class
+    WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'm') AND pg_get_userbyid(relowner) = %s ORDER BY oid
 """
 
 
 def forget_values(connection: Connection, schema: str, *, lease: Lease, tables: frozenset[str] | None = None) -> int:
     """Statistics of these tables (None: of all) know only rows that are there now; how many tables were looked at.
 
-    Materialised views are refreshed first: they hold copies of rows. Each table is a transaction of its own.
+    Materialised views are refreshed, whatever the tables: they hold copies of rows. Each is a transaction of its own.
     """
-    names = [str(name) for (name,) in run(connection, _TABLES, schema, ddl.OWNER)]
-    chosen = [name for name in names if tables is None or name in tables]
-    for name in chosen:
+    there = run(connection, _TABLES, schema, ddl.OWNER)
+    chosen = [(str(name), bool(copy)) for name, copy in there if copy or tables is None or name in tables]
+    for name, is_copy in chosen:
         lease()
         table = sql.Identifier(schema, name)
         given = {"schema": schema, "name": table.as_string()}
         with bounded(connection, statement="600s"):
             run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ddl.OWNER)))
-            if connection.execute(
-                "SELECT relkind = 'm' FROM pg_class WHERE oid = to_regclass(%s)", (table.as_string(),)
-            ).fetchall() == [(True,)]:
+            if is_copy:
                 run(connection, sql.SQL("REFRESH MATERIALIZED VIEW {}").format(table))
             for object_, definition in connection.execute(_EXTENDED, given).fetchall():
                 run(connection, sql.SQL(f"DROP STATISTICS {object_}; {definition}"))

@@ -31,8 +31,8 @@ def coverage(scope: Scope, tier: Tier, role: str) -> Coverage:
     with _search(scope, tier, role) as search:
         if search is None:
             return Coverage()
-        known = [name for name in search.tables if name in search.policies]
-        unknown = [name for name in search.tables if name not in search.policies]
+        known = [name for name, table in search.tables.items() if name in search.policies or table.is_copy]
+        unknown = [name for name in search.tables if name not in known]
         return Coverage(tuple(map(_in(search), known)), (), tuple(map(_in(search), unknown)))
 
 
@@ -69,7 +69,7 @@ def count(scope: Scope, tier: Tier, role: str) -> tuple[Tally, ...]:
             if told or hits:
                 speaking.add(table)
             for column, holding in hits.items():
-                if left := holding - told:
+                if left := holding - told:  # of a copy too: it is right again when it was refreshed
                     found.append(Tally(f"{name(table)}.{column}", len(left)))
             if search.unreadable(table):
                 found.append(Tally(name(table), None, quality="unknown"))

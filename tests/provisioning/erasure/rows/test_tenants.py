@@ -226,6 +226,9 @@ def test_a_schema_goes_in_batches_and_not_while_others_depend_on_it(
         superuser.execute("SET LOCAL ROLE tenure_owner")
         for n in range(40):
             superuser.execute(sql.SQL("CREATE TABLE {} (a int)").format(sql.Identifier(acme.context.key, f"more_{n}")))
+    ((large,),) = superuser.execute("SELECT lo_from_bytea(0, 'x')").fetchall()
+    superuser.execute(f"ALTER LARGE OBJECT {large} OWNER TO {acme.context.key}".encode())
+    assert counted(all_of(acme), ["schema"])["local-1:tenure_cluster large objects"] == 1
     before = acme.count()
     superuser.execute(f"CREATE VIEW public.outside AS SELECT name FROM {acme.context.key}.projects_tag")
     try:
