@@ -38,6 +38,7 @@ if TENANT_SQL and TENANT_APPS:
     raise ImproperlyConfigured(
         "TENANT_SQL and TENANT_APPS are both set. Unset one: a tenant application is of one kind."
     )
+TENURE_PERSONAL_DATA = env.text("TENURE_PERSONAL_DATA", "")  # a Python file; see tenants/classification.py
 TENANT_DOMAIN = env.text("TENANT_DOMAIN", "localhost")  # a tenant lives at <slug>.<this>
 TENANT_URL = env.text("TENANT_URL", "http://{slug}.localhost:8001/")
 

@@ -2,5 +2,9 @@
 
 from provisioning.erasure.stores import Verifier
 from provisioning.erasure.verifiers.audit_payload import AuditPayloads
+from provisioning.erasure.verifiers.database import Database
+from provisioning.erasure.verifiers.pool_rows import PoolRows
+from provisioning.erasure.verifiers.roles import Roles
+from provisioning.erasure.verifiers.schema import Schema
 
-VERIFIERS: tuple[Verifier, ...] = (AuditPayloads(),)
+VERIFIERS: tuple[Verifier, ...] = (PoolRows(), Schema(), Database(), AuditPayloads(), Roles())
