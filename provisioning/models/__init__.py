@@ -1,8 +1,9 @@
 from provisioning.models.keyring import DataKey
+from provisioning.models.leaving import LegalHold, Schedule
 from provisioning.models.paths import ReleasePath
 from provisioning.models.rehearsals import Rehearsal, RehearsalState
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
-from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
+from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret, Shuttable
 from provisioning.models.rollouts import (
     OPEN_TARGETS,
     OVER,
@@ -46,6 +47,7 @@ __all__ = [
     "Handle",
     "IdempotencyKey",
     "KnownStamp",
+    "LegalHold",
     "PauseReason",
     "Provider",
     "Queue",
@@ -65,7 +67,9 @@ __all__ = [
     "RunLimit",
     "RunState",
     "RunStep",
+    "Schedule",
     "Secret",
+    "Shuttable",
     "SigningKey",
     "StepState",
     "TargetState",
