@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('ground', models.CharField(help_text="The law or the case that asks for it; no person's name.", max_length=200)),
                 ('review_on', models.DateField(help_text='When somebody looks whether it is still needed.')),
                 ('placed_by', models.CharField(max_length=120)),
-                ('placed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('released_by', models.CharField(blank=True, max_length=120)),
                 ('released_at', models.DateTimeField(blank=True, null=True)),
                 ('release_reason', models.CharField(blank=True, max_length=500)),

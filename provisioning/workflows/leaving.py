@@ -201,4 +201,4 @@ def _refuse_protected(tenant: Tenant) -> None:
 
 def _check_days(days: int) -> None:
     if not 0 <= days <= MOST_DAYS:
-        raise BadKeeping(f"{days} days is no time to keep a deleted tenant's data for.")
+        raise BadKeeping(f"{days} days is no time to keep a deleted tenant's data for.", field="keep_days")
