@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('released_by', models.CharField(blank=True, max_length=120)),
                 ('released_at', models.DateTimeField(blank=True, null=True)),
                 ('release_reason', models.CharField(blank=True, max_length=500)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='holds', to='tenants.tenant')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='legal_holds', to='tenants.tenant')),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('released_at', None)), fields=['tenant'], name='hold_open')],
