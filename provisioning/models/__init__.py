@@ -1,10 +1,11 @@
 from provisioning.models.certificates import ErasureCertificate
 from provisioning.models.keyring import DataKey
+from provisioning.models.leaving import LegalHold, Schedule
 from provisioning.models.ledger import LedgerMark, Tombstone
 from provisioning.models.paths import ReleasePath
 from provisioning.models.rehearsals import Rehearsal, RehearsalState
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
-from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
+from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret, Shuttable
 from provisioning.models.rollouts import (
     OPEN_TARGETS,
     OVER,
@@ -51,6 +52,7 @@ __all__ = [
     "IdempotencyKey",
     "KnownStamp",
     "LedgerMark",
+    "LegalHold",
     "PauseReason",
     "Provider",
     "Queue",
@@ -70,7 +72,9 @@ __all__ = [
     "RunLimit",
     "RunState",
     "RunStep",
+    "Schedule",
     "Secret",
+    "Shuttable",
     "SigningKey",
     "StepState",
     "TargetState",
