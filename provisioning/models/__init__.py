@@ -1,22 +1,23 @@
 from provisioning.models.erasure import (
-    CLOSED,
-    ENDED_REQUESTS,
-    LEFT_OF_THE_BAR,
-    RIGHT_OF_THE_BAR,
-    UNAPPROVED,
     Basis,
     DeadlinePolicy,
+    ErasureAct,
     ErasureApproval,
     ErasureKind,
     ErasurePlan,
     ErasureRequest,
-    ErasureState,
-    ErasureStore,
     ExtensionReason,
-    Judged,
     Person,
-    Recheck,
-    RecordHold,
+)
+from provisioning.models.erasure_rounds import ErasureStore, Judged, Recheck, RecordHold
+from provisioning.models.erasure_states import (
+    CLOSED,
+    ENDED_REQUESTS,
+    ERASURE_TRANSITIONS,
+    LEFT_OF_THE_BAR,
+    RIGHT_OF_THE_BAR,
+    UNAPPROVED,
+    ErasureState,
 )
 from provisioning.models.keyring import DataKey
 from provisioning.models.paths import ReleasePath
@@ -55,6 +56,7 @@ __all__ = [
     "CLOSED",
     "ENDED",
     "ENDED_REQUESTS",
+    "ERASURE_TRANSITIONS",
     "HOLDING",
     "LEFT_OF_THE_BAR",
     "OPEN_TARGETS",
@@ -69,6 +71,7 @@ __all__ = [
     "DataKey",
     "DeadlinePolicy",
     "Direction",
+    "ErasureAct",
     "ErasureApproval",
     "ErasureKind",
     "ErasurePlan",

@@ -16,51 +16,26 @@ import uuid
 from typing import ClassVar
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from provisioning.models.erasure_states import (
+    CLOSED,
+    ENDED_REQUESTS,
+    ERASURE_TRANSITIONS,
+    LEFT_OF_THE_BAR,
+    RIGHT_OF_THE_BAR,
+    SAYS,
+    UNAPPROVED,
+    VOIDED,
+    ErasureState,
+)
 from provisioning.models.runs import Run
+from tenants import audit, events
+from tenants.actions import Actor, ObjectType
+from tenants.errors import StateConflict
 from tenants.placement import public_id
-
-
-class ErasureState(models.TextChoices):
-    """There is no `failed`: whoever is stuck keeps the state and the clock, and `attention` says why."""
-
-    RECEIVED = "received"
-    IDENTIFYING = "identifying"
-    PLANNING = "planning"
-    BLOCKED = "blocked"
-    AWAITING_APPROVAL = "awaiting_approval"
-    SCHEDULED = "scheduled"
-    FREEZING = "freezing"
-    ERASING = "erasing"
-    CHECKING = "checking"
-    SETTLING = "settling"
-    COMPLETED = "completed"
-    REGRESSED = "regressed"
-    REJECTED = "rejected"
-    CANCELLED = "cancelled"
-    MERGED = "merged"
-
-
-UNAPPROVED = (
-    ErasureState.RECEIVED,
-    ErasureState.IDENTIFYING,
-    ErasureState.PLANNING,
-    ErasureState.BLOCKED,
-    ErasureState.AWAITING_APPROVAL,
-)
-CLOSED = (ErasureState.REJECTED, ErasureState.CANCELLED, ErasureState.MERGED)  # without having destroyed anything
-LEFT_OF_THE_BAR = (*UNAPPROVED, ErasureState.SCHEDULED, ErasureState.FREEZING)
-RIGHT_OF_THE_BAR = (
-    ErasureState.ERASING,
-    ErasureState.CHECKING,
-    ErasureState.SETTLING,
-    ErasureState.COMPLETED,
-    ErasureState.REGRESSED,
-)
-ENDED_REQUESTS = (*CLOSED, ErasureState.COMPLETED)
 
 
 class ErasureKind(models.TextChoices):
@@ -91,12 +66,6 @@ class ExtensionReason(models.TextChoices):
     NUMEROUS = "numerous"
 
 
-class Judged(models.TextChoices):
-    CLEAN = "clean"
-    DIRTY = "dirty"
-    UNKNOWN = "unknown"
-
-
 def _one_of(field: str, choices: type[models.TextChoices]) -> Q:
     return Q(**{f"{field}__in": [str(value) for value in choices]})
 
@@ -116,7 +85,7 @@ class Person(models.Model):
 
 
 class ErasureRequest(models.Model):
-    """One tenant's or one person's data, to be erased by a date. Only `erasure.states.to` writes `state`.
+    """One tenant's or one person's data, to be erased by a date. Only `to` writes `state`.
 
     `identifiers` and each store's `found` are sealed under the request's own key (`owner_ref` is this id), which is
     destroyed when the request has ended. `kinds` says of which kind they are, in words like "email"; `subject_digest`
@@ -239,6 +208,35 @@ class ErasureRequest(models.Model):
     def public_id(self) -> str:
         return public_id("era", self.id)
 
+    def to(self, state: ErasureState, *, actor: Actor, **changes: object) -> None:
+        """Move to `state`, and change these columns, by compare-and-set; the audit entry is in the same transaction.
+
+        Back in planning, what was proposed and approved is void. Raises StateConflict if that is not allowed or
+        another was first.
+        """
+        if state not in ERASURE_TRANSITIONS[ErasureState(self.state)]:
+            raise StateConflict(
+                f"Erasure {self.public_id} is {self.state} and cannot become {state}.", state=self.state
+            )
+        voided = state == ErasureState.PLANNING and self.plan_digest is not None
+        if state == ErasureState.PLANNING:
+            changes = {"approval_id": None, "plan_digest": None, "starts_at": None, "counted": None, **changes}
+        changes = {"finished_at": Now() if state in ENDED_REQUESTS else None, **changes}
+        with transaction.atomic():
+            row = ErasureRequest.objects.filter(pk=self.pk, state=self.state, version=self.version)
+            if row.update(state=state, state_since=Now(), version=F("version") + 1, **changes) != 1:
+                raise StateConflict(f"Erasure {self.public_id} changed at the same moment. Read it again.")
+            self.refresh_from_db()
+            self.say(*(VOIDED if voided else SAYS[state]), actor=actor)
+
+    def say(self, action: audit.AuditAction, event: events.EventType | None = None, *, actor: Actor) -> None:
+        """One audit entry about this request, and an event where integrations are told. Inside a transaction."""
+        if event is not None:
+            data = {"request": self.public_id, "kind": self.kind}
+            events.record(event, tenant_id=self.tenant_id, operation=self.run_id, data=data)
+        about = (ObjectType.ERASURE_REQUEST, self.pk)
+        audit.write(action, actor=actor, object=about, tenant=self.tenant_id, operation=self.run_id)
+
 
 class ErasurePlan(models.Model):
     """What one person froze for another to approve. `digest` is the SHA-256 of `document` in canonical JSON."""
@@ -283,95 +281,18 @@ class ErasureApproval(models.Model):
         return str(self.id)
 
 
-class ErasureStore(models.Model):
-    """One store of one round. `planned` was counted behind the fence, by the verifier; the rest says what became of it.
+class ErasureAct(models.Model):
+    """What somebody asked of a request, by the key that makes a repeat harmless."""
 
-    `passes` counts how often the eraser has come to its end: outside stores are gone through again in phase 6. `found`
-    is the sealed enumeration. `failed` is findings. `verdict`, `remaining` and `judged` are the verifier's last word.
-    """
-
-    request = models.ForeignKey(ErasureRequest, on_delete=models.PROTECT, related_name="stores", db_index=False)
-    round = models.PositiveSmallIntegerField()
-    store = models.CharField(max_length=48)
-    planned = models.PositiveBigIntegerField(null=True)
-    deleted = models.PositiveBigIntegerField(default=0)
-    absent = models.PositiveBigIntegerField(default=0)
-    retained = models.PositiveBigIntegerField(default=0)
-    remaining = models.PositiveBigIntegerField(null=True)
-    failed = models.JSONField(default=list)
-    found = models.BinaryField(null=True)
-    cursor = models.TextField(null=True)  # noqa: DJ001  null: at the beginning, or at the end
-    passes = models.PositiveSmallIntegerField(default=0)
-    verdict = models.CharField(max_length=16, choices=Judged.choices, default="", blank=True)
-    judged = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
-    judged_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["request", "round", "store"], name="erasurestore_once_a_round"),
-            models.CheckConstraint(
-                condition=Q(verdict="", judged_at=None) | _one_of("verdict", Judged) & Q(judged_at__isnull=False),
-                name="erasurestore_verdict_known",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.store}, round {self.round}"
-
-
-class RecordHold(models.Model):
-    """A set of records that a law keeps although its erasure is asked for. Released: a follow-up request opens."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    request = models.ForeignKey(ErasureRequest, on_delete=models.PROTECT, related_name="holds", db_index=False)
-    store = models.CharField(max_length=48)
-    locator = models.CharField(max_length=200, help_text="As the verifier names the place: a table, a bucket.")
-    ground = models.CharField(max_length=200)
-    review_at = models.DateTimeField()
-    placed_by = models.UUIDField()
+    request = models.ForeignKey(ErasureRequest, on_delete=models.PROTECT, related_name="acts")
+    verb = models.CharField(max_length=24)
     caller = models.CharField(max_length=120)
     key = models.CharField(max_length=255)
-    placed_at = models.DateTimeField(db_default=Now(), editable=False)
-    released_by = models.UUIDField(null=True)
-    released_at = models.DateTimeField(null=True)
+    by = models.UUIDField()
+    at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["caller", "key"], name="recordhold_key_per_caller"),
-            models.UniqueConstraint(
-                fields=["request", "store", "locator"], condition=Q(released_at=None), name="recordhold_once"
-            ),
-            models.CheckConstraint(condition=~Q(ground=""), name="recordhold_says_why"),
-            models.CheckConstraint(
-                condition=Q(released_at=None, released_by=None)
-                | Q(released_at__isnull=False, released_by__isnull=False),
-                name="recordhold_released_by_whom",
-            ),
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["caller", "key"], name="erasureact_key_per_caller")]
 
     def __str__(self) -> str:
-        return f"{self.store}: {self.locator}"
-
-
-class Recheck(models.Model):
-    """A day on which all verifiers look again. `verdict` is the worst of them."""
-
-    request = models.ForeignKey(ErasureRequest, on_delete=models.PROTECT, related_name="rechecks", db_index=False)
-    due_at = models.DateTimeField()
-    why = models.CharField(max_length=24, help_text="`day 1`, `day 7`, `day 30`, `residue`, `asked`.")
-    verdict = models.CharField(max_length=16, choices=Judged.choices, default="", blank=True)
-    dirty = models.JSONField(default=list, help_text="Names of the stores that were not clean.")
-    done_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["request", "due_at"], name="recheck_once"),
-            models.CheckConstraint(
-                condition=Q(verdict="", done_at=None) | _one_of("verdict", Judged) & Q(done_at__isnull=False),
-                name="recheck_done_says_what",
-            ),
-        ]
-        indexes: ClassVar = [models.Index(fields=["due_at"], condition=Q(done_at=None), name="recheck_due")]
-
-    def __str__(self) -> str:
-        return f"{self.why} of {self.request_id}"
+        return f"{self.verb} {self.request_id}"

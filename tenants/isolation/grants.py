@@ -50,6 +50,7 @@ CONTROL: dict[str, str] = {
     ),
     "provisioning_erasureplan": APPEND_ONLY,
     "provisioning_erasureapproval": APPEND_ONLY,
+    "provisioning_erasureact": APPEND_ONLY,
     "provisioning_recordhold": "SELECT, INSERT, UPDATE (released_by, released_at)",
     "tenants_domain": WITH_DELETE,  # undone when an onboarding fails: another tenant may take the name
 }
