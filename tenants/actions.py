@@ -70,7 +70,6 @@ class AuditAction(StrEnum):
     ERASURE_COMPLETED = "erasure.completed"
     ERASURE_REGRESSED = "erasure.regressed"
     ERASURE_RECHECKED = "erasure.rechecked"
-    ERASURE_KEY_USED = "erasure.key_used"
     ERASURE_KEY_DESTROYED = "erasure.key_destroyed"
     RECORDS_HELD = "records.held"
     RECORDS_RELEASED = "records.released"
