@@ -79,10 +79,26 @@ from provisioning.workflows.data_keys import (
     rotate_data_key,
 )
 from provisioning.workflows.handing_out import Credentials, credentials_of
+from provisioning.workflows.leaving import (
+    BadKeeping,
+    DeletionProtected,
+    delete_tenant,
+    open_holds,
+    plan_delete,
+    plan_resume_tenant,
+    plan_suspend,
+    plan_undelete,
+    resume_tenant,
+    suspend,
+    tenants_due_for_purge,
+    undelete,
+)
+from provisioning.workflows.legal_holds import InvalidHold, place_hold, release_hold
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.plans import PlanChanged, VerbPlan, estimate, shape_of
 from provisioning.workflows.resources import keep, observe
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS, RotateInput
+from provisioning.workflows.schedules import InvalidSchedule, cancel_schedule, fire_due, schedule
 from provisioning.workflows.tokens import mint_token, published_keys, replace_token_keys, rotate_token_key
 from provisioning.workflows.wishes import (
     InvalidWish,
@@ -314,23 +330,28 @@ def advance(*, queue: Queue) -> None:
 
 
 def sweep() -> None:
-    """One pass over deadlines, unheard wake-ups and what dead rollouts and rehearsals left; any number may run."""
+    """One pass over dates, deadlines, unheard wake-ups and what dead rollouts left behind; any number may run."""
+    fire_due()
     rollouts.keep_rollouts_going()
     rollouts.sweep_rehearsals()
     sweeping.sweep(WORKFLOWS)
 
 
 __all__ = [
-    "InvalidRollout", "InvalidWish", "KeyReused", "NoCapacity", "NoRelease", "OlderStillRuns", "OperationInProgress",
-    "PlanChanged", "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused",
-    "RolloutTerms", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget",
-    "VersionMismatch", "actions_of", "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance",
-    "approve_rollout", "begin_context_keys", "cancel", "cancel_rollout", "change_cluster", "change_pool",
-    "current_release", "destroy_data_key", "finish_context_keys", "force_complete", "hand_out_credentials",
-    "hand_out_data_keys", "latest_rehearsal", "mint_token", "onboard", "onboard_together", "pause", "pause_rollout",
-    "plan_approval", "plan_context_keys", "plan_of", "plan_onboard", "plan_repair_of_drift", "plan_rollout",
-    "progress_of", "propose_rollout", "publish", "published_keys", "register_cluster", "rehearse_rollout",
-    "repair_drift", "replace_token_keys", "resume", "resume_rollout", "retired_data_keys", "retry", "retry_failed",
-    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password", "rotate_token_key", "skip",
-    "skip_target", "survey_drift", "sweep", "target_named", "targets_of", "undo", "update_tenant", "verify_resources",
+    "BadKeeping", "DeletionProtected", "InvalidHold", "InvalidRollout", "InvalidSchedule", "InvalidWish", "KeyReused",
+    "NoCapacity", "NoRelease", "OlderStillRuns", "OperationInProgress", "PlanChanged", "ReasonMissing",
+    "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms", "SamePerson",
+    "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch",
+    "actions_of", "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance", "approve_rollout",
+    "begin_context_keys", "cancel", "cancel_rollout", "cancel_schedule", "change_cluster", "change_pool",
+    "current_release", "delete_tenant", "destroy_data_key", "finish_context_keys", "force_complete",
+    "hand_out_credentials", "hand_out_data_keys", "latest_rehearsal", "mint_token", "onboard", "onboard_together",
+    "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval", "plan_context_keys", "plan_delete",
+    "plan_of", "plan_onboard", "plan_repair_of_drift", "plan_resume_tenant", "plan_rollout", "plan_suspend",
+    "plan_undelete", "progress_of", "propose_rollout", "publish", "published_keys", "register_cluster",
+    "rehearse_rollout", "release_hold", "repair_drift", "replace_token_keys", "resume", "resume_rollout",
+    "resume_tenant", "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials",
+    "rotate_data_key", "rotate_pool_password", "rotate_token_key", "schedule", "skip", "skip_target", "survey_drift",
+    "suspend", "sweep", "target_named", "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant",
+    "verify_resources",
 ]  # fmt: skip

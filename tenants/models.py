@@ -14,7 +14,7 @@ from tenants import slugs
 from tenants.context import TenantContext
 from tenants.errors import StateConflict, TenureError
 from tenants.placement import public_id
-from tenants.states import TRANSITIONS, TenantState, Tier
+from tenants.states import TRANSITIONS, DeleteReason, TenantState, Tier
 
 SLUG = rf"^{slugs.SLUG.pattern}$"
 
@@ -160,6 +160,10 @@ class Tenant(models.Model):
     audit_chain = models.UUIDField(default=uuid.uuid4, editable=False, unique=True)
     release = models.CharField(max_length=48, blank=True, help_text="Name of the release its rows are on.")
     deletion_protection = models.BooleanField(default=False)
+    delete_reason = models.CharField(max_length=16, choices=DeleteReason.choices, blank=True)
+    purge_at = models.DateTimeField(
+        null=True, blank=True, help_text="Of a deleted tenant: from when on its data may be erased."
+    )
     version = models.PositiveBigIntegerField(default=1)
     event_sequence = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -174,13 +178,23 @@ class Tenant(models.Model):
                 condition=Q(state__in=[str(state) for state in TenantState]), name="tenant_state_known"
             ),
             models.CheckConstraint(condition=Q(slug__regex=SLUG), name="tenant_slug_is_dns_label"),
+            models.CheckConstraint(
+                condition=Q(delete_reason__in=["", *(str(reason) for reason in DeleteReason)]),
+                name="tenant_delete_reason_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="deleted") | Q(purge_at__isnull=False), name="tenant_purged_when"
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["state", "region"], name="tenant_state_region"),
             models.Index(fields=["created_at", "id"], name="tenant_created"),
+            models.Index(fields=["purge_at"], condition=Q(state="deleted"), name="tenant_purge"),
         ]
         permissions: ClassVar = [
-            ("operate_tenant", "May onboard, retry, and act on operations"),
+            ("operate_tenant", "May onboard, suspend, resume, retry, and act on operations"),
+            ("end_tenant", "May delete and undelete tenants"),
+            ("hold_tenant", "May place and release legal holds"),
             ("hand_out_credentials", "May hand out and rotate a tenant's credentials"),
         ]
 

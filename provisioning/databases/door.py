@@ -9,10 +9,12 @@ import time
 from collections.abc import Collection
 from datetime import timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 from provisioning.databases.servers import Connection, run
 from provisioning.errors import Permanent
 
+GRACE = timedelta(seconds=2)  # for who is inside while a tenant is suspended: to end well, not to go on
 WITHIN = timedelta(minutes=5)  # how long a transaction may take that began before the door was closed
 END_WITHIN_MS = 5_000  # how long the server may take to end a session that was told to
 LOOK_EVERY_S = 0.05
@@ -23,6 +25,13 @@ _INSIDE = """
     WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = l.virtualtransaction AND l.pid <> pg_backend_pid()
     AND a.datname = current_database() AND a.usename ~ '^[pt]_[0-9a-f]{32}$'
     AND (%s::text[] IS NULL OR a.usename = ANY (%s))
+"""
+# The mark that `enter` leaves: pg_locks shows a bigint key in two halves (PostgreSQL 18, "pg_locks").
+_INSIDE_AS = """
+    SELECT m.pid, m.virtualtransaction FROM pg_locks m JOIN pg_stat_activity a USING (pid)
+    WHERE m.locktype = 'advisory' AND m.objsubid = 1
+    AND (m.classid::bigint << 32) | m.objid::bigint = uuid_hash_extended(%s, 29)
+    AND a.datname = current_database() AND a.usename ~ '^[pt]_[0-9a-f]{32}$'
 """
 _END = "SELECT count(*) FROM unnest(%s::int[]) AS pid WHERE pg_terminate_backend(pid, %s)"
 
@@ -45,6 +54,11 @@ def inside(connection: Connection, roles: Collection[str] | None = None) -> froz
     """The open transactions in this database of these login roles, or of all roles of pools and their tenants."""
     named = None if roles is None else list(roles)
     return frozenset(Transaction(*row) for row in run(connection, _INSIDE, named, named))
+
+
+def inside_as(connection: Connection, tenant_id: UUID) -> frozenset[Transaction]:
+    """The open transactions in this database that entered a pool as this tenant, whichever role they share."""
+    return frozenset(Transaction(*row) for row in run(connection, _INSIDE_AS, tenant_id))
 
 
 def wait_until_left(connection: Connection, roles: Collection[str] | None = None, *, within: timedelta = WITHIN) -> int:

@@ -32,8 +32,11 @@ CREATE OR REPLACE FUNCTION tenure_guard.enter(
     purpose text, tenant uuid, incarnation uuid, expires bigint, key_version text, mac bytea)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    i bytea; o bytea; is_open boolean; t bytea; reason text;
+    i bytea; o bytea; is_open boolean; t bytea; reason text; marked boolean;
 BEGIN
+    -- Marks this transaction as the tenant's, for whoever closes the door: see door.py. Taken before the door is looked
+    -- at, so that who still found it open has the mark. It waits for nobody: a lock taken to spite us keeps nobody out.
+    marked := pg_try_advisory_xact_lock_shared(uuid_hash_extended(tenant, 29));
     SELECT k.ipad, k.opad INTO i, o FROM tenure_guard.context_key k WHERE k.version = key_version;
     SELECT p.open INTO is_open FROM tenure_guard.placement p
         WHERE p.tenant = enter.tenant AND p.incarnation = enter.incarnation;

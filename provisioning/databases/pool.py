@@ -16,7 +16,7 @@ from uuid import UUID
 
 from provisioning.databases import guard, pool_layout, pool_rows, pooling, space
 from provisioning.databases.ddl import GUARD
-from provisioning.databases.door import wait_until_left
+from provisioning.databases.door import GRACE, inside_as, wait_for, wait_until_left
 from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import pool_of
 from provisioning.databases.releases import release_named
@@ -39,6 +39,13 @@ class FormerLife(Permanent):
 
     code = "FORMER_LIFE"
     cure = "Finish the operation that was to remove them, then ask again."
+
+
+class NoDoor(Permanent):
+    """The tenant, in this life, has no door in its pool that could be opened."""
+
+    code = "NO_DOOR"
+    cure = "Find out what became of its rows before anything else: an onboarding makes both together."
 
 
 class PoolTier:
@@ -96,6 +103,28 @@ class PoolTier:
             pool_rows.erase_all(connection, handle["schema"])
             run(connection, "RESET ROLE")
             guard.forget(connection, tenant)
+
+    def shut(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
+        """Nobody enters as the tenant from now on. Who is inside has GRACE; neighbours of its role are left alone."""
+        pool = pool_of(tenant)
+        with fenced(tenant, claim, pool.cluster) as connection:
+            guard.close_door(connection, tenant)
+        with session(pool.cluster) as connection:
+            wait_for(connection, inside_as(connection, tenant.tenant_id), within=GRACE)
+
+    def open(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
+        pool = pool_of(tenant)
+        with fenced(tenant, claim, pool.cluster) as connection:
+            if not _lives_here(connection, tenant):
+                raise NoDoor(f"{tenant.slug} has no door in {pool.schema}.")
+            guard.open_door(connection, tenant)
+
+    def ajar(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:  # noqa: ARG002
+        with _inside(tenant) as (pool, connection):
+            if (door := _door(connection, tenant.tenant_id)) is not None and door[1]:
+                yield _finding("DOOR_AJAR", tenant.key, f"The tenant's door in {pool.schema} is open.")
+            elif inside_as(connection, tenant.tenant_id):
+                yield _finding("STILL_INSIDE", tenant.key, f"A transaction of the tenant goes on in {pool.schema}.")
 
 
 _clean: dict[UUID, float] = {}

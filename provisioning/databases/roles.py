@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from provisioning.databases import ddl, guard
+from provisioning.databases import ddl, guard, role_doors
 from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import password_of, pool_of
 from provisioning.databases.reach import changed_settings, finding, other_databases, other_schemas, too_mighty
@@ -52,8 +52,6 @@ SETTINGS = {
 }
 # SUPERUSER and REPLICATION may not even be named by who lacks them; a new role has neither.
 ATTRIBUTES = sql.SQL("LOGIN NOINHERIT NOCREATEDB NOCREATEROLE NOBYPASSRLS")
-
-_END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s"
 
 
 class RoleIsShared(StateConflict):
@@ -96,7 +94,7 @@ class LoginRole:
         cluster = Cluster.objects.get(name=handle["cluster"])
         kept = Secret.objects.once(tenant.tenant_id, self.kind, make=_random_password)
         with fenced(tenant, claim, cluster) as connection:
-            if not _exists(connection, handle["role"]):
+            if not role_doors.exists(connection, handle["role"]):
                 run(connection, sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(handle["role"])))
             run(connection, _as_it_should_be(connection, handle, kept.open()))
             if group := handle.get("group"):
@@ -145,7 +143,7 @@ class LoginRole:
     def _looked_at(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
         with session(cluster) as connection:
-            if not _exists(connection, role):
+            if not role_doors.exists(connection, role):
                 yield finding("ROLE_MISSING", role, "The tenant's role is not there.", severity=ERROR)
                 return
             yield from too_mighty(connection, role, group=handle.get("group", ""))
@@ -185,13 +183,25 @@ class LoginRole:
     def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:  # noqa: ARG002
         return 0
 
+    def shut(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        if not is_shared(handle):
+            role_doors.shut(tenant, handle, claim=claim)
+
+    def open(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        if not is_shared(handle):
+            role_doors.open_again(tenant, handle, claim=claim)
+
+    def ajar(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:  # noqa: ARG002
+        if not is_shared(handle):
+            yield from role_doors.ajar(handle)
+
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         """Nobody can log in, sessions are ended, grants are gone, the role is gone, and so is its password."""
         if is_shared(handle):
             return
         cluster, role = Cluster.objects.get(name=handle["cluster"]), handle["role"]
         with fenced(tenant, claim, cluster) as connection:
-            there = _exists(connection, role)
+            there = role_doors.exists(connection, role)
             apart = handle["database"] != cluster.database and is_open(connection, handle["database"])
             if there:
                 run(connection, sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(role)))
@@ -200,7 +210,7 @@ class LoginRole:
                 run(inside, ddl.disown(role))
         if there:
             with fenced(tenant, claim, cluster) as connection:
-                run(connection, _END_SESSIONS, role)
+                run(connection, role_doors.END_SESSIONS, role)
                 run(connection, ddl.ONE_GRANT_AT_A_TIME)
                 run(connection, ddl.disown(role))
                 run(connection, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
@@ -284,7 +294,3 @@ def _as_it_should_be(connection: Connection, handle: Handle, password: str) -> s
 
 def _random_password() -> str:
     return secrets.token_urlsafe(PASSWORD_BYTES)
-
-
-def _exists(connection: Connection, role: str) -> bool:
-    return bool(run(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", role))

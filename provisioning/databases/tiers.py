@@ -38,11 +38,23 @@ class TierOfRows(Protocol):
         """Drop it, sessions or not."""
 
 
+class TierWithDoors(TierOfRows, Protocol):
+    """A tier whose login roles are shared, so that it lets each tenant in by itself. See Shuttable."""
+
+    def shut(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None: ...
+
+    def open(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None: ...
+
+    def ajar(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]: ...
+
+
 TIERS: dict[Tier, TierOfRows] = {
     Tier.POOL: PoolTier(),
     Tier.SCHEMA: SchemaTier(),
     Tier.DATABASE: DedicatedTier(),
 }
+DOORS: dict[Tier, TierWithDoors] = {Tier.POOL: PoolTier()}
+"""In the other tiers nobody but the tenant's own role comes in: that is shut, and the tables with it."""
 
 
 class TenantDatabase:
@@ -79,6 +91,18 @@ class TenantDatabase:
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
         TIERS[tenant.tier].deprovision(tenant, handle, claim=claim)
+
+    def shut(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        if (doors := DOORS.get(tenant.tier)) is not None:
+            doors.shut(tenant, handle, claim=claim)
+
+    def open(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        if (doors := DOORS.get(tenant.tier)) is not None:
+            doors.open(tenant, handle, claim=claim)
+
+    def ajar(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
+        if (doors := DOORS.get(tenant.tier)) is not None:
+            yield from doors.ajar(tenant, handle)
 
 
 def connect(tenant: TenantContext) -> Connection:

@@ -20,10 +20,11 @@ from provisioning.models.erasure_states import (
     ErasureState,
 )
 from provisioning.models.keyring import DataKey
+from provisioning.models.leaving import LegalHold, Schedule
 from provisioning.models.paths import ReleasePath
 from provisioning.models.rehearsals import Rehearsal, RehearsalState
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
-from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret
+from provisioning.models.resources import Claim, Handle, Provider, Resource, ResourceKind, Secret, Shuttable
 from provisioning.models.rollouts import (
     OPEN_TARGETS,
     OVER,
@@ -84,6 +85,7 @@ __all__ = [
     "IdempotencyKey",
     "Judged",
     "KnownStamp",
+    "LegalHold",
     "PauseReason",
     "Person",
     "Provider",
@@ -106,7 +108,9 @@ __all__ = [
     "RunLimit",
     "RunState",
     "RunStep",
+    "Schedule",
     "Secret",
+    "Shuttable",
     "SigningKey",
     "StepState",
     "TargetState",

@@ -71,6 +71,22 @@ class Provider(Protocol):
         """Remove the thing. Only for tenants whose onboarding never finished; success when it is already gone."""
 
 
+class Shuttable(Provider, Protocol):
+    """A kind that lets somebody in from outside: shut while its tenant is suspended or deleted. Nothing in it is lost.
+
+    Every method may be called again after a crash at any point, and while the thing is as it should become.
+    """
+
+    def shut(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        """Nobody comes in any more, with whatever was handed out before; who is inside is out GRACE later."""
+
+    def open(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:
+        """What was handed out before, and has not run out, lets in again."""
+
+    def ajar(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
+        """What would still let somebody in, observed now; nothing when it is shut."""
+
+
 class ResourceQuerySet(models.QuerySet["Resource"]):
     def of(self, tenant_id: UUID, kind: ResourceKind) -> Resource:
         return self.get(tenant_id=tenant_id, kind=kind)
@@ -85,6 +101,14 @@ class ResourceQuerySet(models.QuerySet["Resource"]):
         """Write how far one is."""
         with connection.cursor() as cursor:
             cursor.execute(MARK, (str(state), tenant_id, str(kind)))
+
+    def shut(self, tenant_id: UUID, kind: ResourceKind) -> None:
+        """Write that one is to be shut. The time of the first call stays."""
+        self.filter(tenant_id=tenant_id, kind=kind, shut_at=None).update(shut_at=Now(), updated_at=Now())
+
+    def open(self, tenant_id: UUID, kind: ResourceKind) -> None:
+        """Write that one is to be open."""
+        self.filter(tenant_id=tenant_id, kind=kind).update(shut_at=None, updated_at=Now())
 
     def keep(self, tenant_id: UUID, findings: Mapping[ResourceKind, list[dict[str, str]]]) -> None:
         """Write what a look at each has found, with the time, in one statement."""
@@ -123,6 +147,11 @@ class Resource(models.Model):
     kind = models.CharField(max_length=24, choices=ResourceKind.choices)
     handle = models.JSONField(default=dict)
     state = models.CharField(max_length=16, choices=State.choices, default=State.PLANNED)
+    shut_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Since when nobody is let in. Written before it is done, and before it is undone.",
+    )
     verified_at = models.DateTimeField(null=True, blank=True)
     findings = models.JSONField(default=list, blank=True, help_text="What the last verification found.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)

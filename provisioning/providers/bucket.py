@@ -24,11 +24,10 @@ from botocore.exceptions import ClientError
 
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle, ResourceKind
-from provisioning.providers import transport
+from provisioning.providers import public_access, shutting, transport
 from provisioning.providers.s3 import (
     DEFAULT_REGION,
     BucketMissing,
-    NotOffered,
     StoreUnreachable,
     error_code,
     or_unset,
@@ -54,9 +53,6 @@ LIFECYCLE: Any = {
     "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": STALE_UPLOAD_DAYS},
 }
 ENCRYPTION: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-PUBLIC_ACCESS: Any = dict.fromkeys(
-    ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-)
 
 
 class BucketTaken(Permanent):
@@ -107,8 +103,7 @@ class Bucket:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
             client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [ENCRYPTION]})
             client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [LIFECYCLE]})
-        with suppress(NotOffered), s3_errors("close to the public", bucket):
-            client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=PUBLIC_ACCESS)
+        public_access.block(bucket)
         transport.deny_plain_http(bucket)
         with s3_errors("tag", bucket):
             client.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tenant)})
@@ -169,6 +164,23 @@ class Bucket:
         with suppress(BucketMissing), s3_errors("look for", bucket):
             client.head_bucket(Bucket=bucket)
             raise StoreUnreachable(f"Bucket {bucket} is deleted but still answers.")
+
+    def shut(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002  no third party
+        """What is vended for the tenant, before this or after, is denied. See shutting.py."""
+        place = own_place(tenant, handle)
+        shutting.settle(place.bucket, name=tenant.tenant_id.hex, pooled=bool(place.prefix), shut=True)
+
+    def open(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
+        place = own_place(tenant, handle)
+        shutting.settle(place.bucket, name=tenant.tenant_id.hex, pooled=bool(place.prefix), shut=False)
+
+    def ajar(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
+        place = own_place(tenant, handle)
+        with suppress(BucketMissing):
+            if tenant.tenant_id.hex in shutting.denied(place.bucket):
+                return
+            message = "Its policy does not deny what was vended before the tenant was shut."
+            yield Finding("bucket.ajar", Severity.ERROR, str(place), message, "Shut the tenant again.")
 
 
 def place_of(tenant: TenantContext) -> Handle:
@@ -271,25 +283,5 @@ def _verified(tenant: TenantContext, bucket: str) -> Iterator[Finding]:
     rules = or_unset(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]) or []
     if not any("AbortIncompleteMultipartUpload" in rule and rule["Status"] == "Enabled" for rule in rules):
         yield Finding("bucket.lifecycle", Severity.WARNING, bucket, "Unfinished uploads are never removed.", again)
-    yield from _verified_public_access(bucket, again)
+    yield from public_access.verified(bucket, again)
     yield from transport.verified(bucket)
-
-
-def _verified_public_access(bucket: str, hint: str) -> Iterator[Finding]:
-    code = "bucket.public_access"
-    try:
-        with s3_errors("look at the public access block of", bucket):
-            blocks = or_unset(
-                lambda: s3_client().get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
-            )
-    except NotOffered:
-        yield Finding(
-            code,
-            Severity.INFO,
-            bucket,
-            "This object store has no public access block; nothing is public until a policy says so.",
-            "Nothing to do: tenants' credentials cannot set policies.",
-        )
-        return
-    if blocks != PUBLIC_ACCESS:
-        yield Finding(code, Severity.ERROR, bucket, "Public access is not blocked.", hint)

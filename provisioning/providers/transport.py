@@ -9,13 +9,13 @@ names the data actions only: a denied s3:* would deny its own removal as well. O
 denies everything, as AWS's own rule s3-bucket-ssl-requests-only asks.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 
-from provisioning.providers.s3 import StoreRefused, is_loopback, or_unset, s3_client, s3_errors, speaks_tls
+from provisioning.providers import policies
+from provisioning.providers.s3 import StoreRefused, is_loopback, s3_client, s3_errors, speaks_tls
 from tenants.findings import Finding, Severity
 
 ON_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions")
@@ -31,38 +31,30 @@ ON_OBJECTS = (
     "s3:PutObjectTagging",
 )
 """Data only. With s3:* a tenant could delete its bucket, switch versioning off, or open the bucket to others."""
+SID = "DenyPlainHttp"
 
 
 def deny_plain_http(bucket: str) -> None:
     """See Note [Plain HTTP is denied where there is an alternative]."""
     if not speaks_tls():
         return
-    client = s3_client()
-    with s3_errors("deny plain HTTP to", bucket):
-        client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy_of(bucket)))
+    policies.put(bucket, {SID: statement_of(bucket)})
     try:
         with s3_errors("list", bucket):
-            client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+            s3_client().list_objects_v2(Bucket=bucket, MaxKeys=1)
     except StoreRefused:
-        with s3_errors("allow plain HTTP to", bucket):
-            client.delete_bucket_policy(Bucket=bucket)
+        policies.put(bucket, {SID: None})
 
 
-def policy_of(bucket: str) -> dict[str, Any]:
+def statement_of(bucket: str) -> dict[str, Any]:
     """AWS, "Security best practices for Amazon S3": deny where aws:SecureTransport is false."""
     here = f"arn:aws:s3:::{bucket}"
     return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "DenyPlainHttp",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": [*ON_BUCKET, *ON_OBJECTS] if settings.S3_ENDPOINT_URL else "s3:*",
-                "Resource": [here, f"{here}/*"],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": [*ON_BUCKET, *ON_OBJECTS] if settings.S3_ENDPOINT_URL else "s3:*",
+        "Resource": [here, f"{here}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
 
 
@@ -75,8 +67,7 @@ def verified(bucket: str) -> Iterator[Finding]:
             code, severity, bucket, message, "Outside one machine, set S3_ENDPOINT_URL to an https:// address."
         )
         return
-    policy = json.loads(or_unset(lambda: s3_client().get_bucket_policy(Bucket=bucket)["Policy"]) or "{}")
-    if "DenyPlainHttp" not in {statement.get("Sid") for statement in policy.get("Statement", [])}:
+    if SID not in {statement.get("Sid") for statement in policies.statements(bucket)}:
         message = "Plain HTTP is not denied."
         hint = "Provision it again. If this stays, the store does not see TLS behind its proxy: close its plain port."
         yield Finding(code, Severity.WARNING, bucket, message, hint)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from provisioning.models import Release
-from provisioning.rollout.selection import SERVED
 from tenants.models import Placement, Pool
+from tenants.states import KEEPS_ROWS
 
 SHOWN = 100
 
@@ -20,7 +20,9 @@ def older_than_expand(release: Release) -> list[str]:
         )
     )
     pools = Pool.objects.filter(placed__gt=0).exclude(release__in=new).select_related("cluster")
-    own = Placement.objects.filter(active=True, pool=None, tenant__state__in=SERVED).exclude(tenant__release__in=new)
+    own = Placement.objects.filter(active=True, pool=None, tenant__state__in=KEEPS_ROWS).exclude(
+        tenant__release__in=new
+    )
     names = own.order_by("tenant__slug").values_list("tenant__slug", "tenant__release")[:SHOWN]
     running = [f"{pool.schema} on {pool.cluster.name} ({pool.release})" for pool in pools]
     return [*running, *(f"{slug} ({on})" for slug, on in names)][:SHOWN]

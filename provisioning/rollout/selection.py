@@ -11,9 +11,8 @@ from django.db.models import FilteredRelation, Q, QuerySet
 
 from provisioning.rollout.errors import InvalidRollout
 from tenants.models import Pool, Tenant
-from tenants.states import TenantState, Tier
+from tenants.states import KEEPS_ROWS, Tier
 
-SERVED = (TenantState.ACTIVE, TenantState.SUSPENDED)
 OF_TENANTS = ("plan", "labels", "slugs")  # these choose tenants, so a pool without tenants is not meant
 WORDS = {
     "tier": "place__tier__in",
@@ -84,7 +83,7 @@ def chosen(selection: Mapping[str, Any], *, release: str, canary: Iterable[str] 
         if pool_id is not None:
             if pool_id not in pools or slug in canaries:
                 pools[pool_id] = Chosen(None, pool_id, cluster_id, "", Tier.POOL, "", canary=slug in canaries)
-        elif state not in SERVED:
+        elif state not in KEEPS_ROWS or cluster_id is None:  # a failed one that was deleted has no tables
             fleet.left_out.append(LeftOut(slug, f"The tenant is {state}."))
         elif on == release:
             fleet.there += 1

@@ -6,9 +6,14 @@ Old versions stay listed while a run of theirs is open.
 from provisioning.engine.workflow import Workflow
 from provisioning.rollout.lanes import LANE
 from provisioning.rollout.workflow import ROLLOUT
+from provisioning.workflows.delete import DELETE
 from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.resume import RESUME
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
+from provisioning.workflows.suspend import SUSPEND
+from provisioning.workflows.undelete import UNDELETE
 
 WORKFLOWS: dict[tuple[str, int], Workflow] = {
-    workflow.key: workflow for workflow in (ONBOARD, ROTATE_CREDENTIALS, ROLLOUT, LANE)
+    workflow.key: workflow
+    for workflow in (ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, ROLLOUT, LANE)
 }

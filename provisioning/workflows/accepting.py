@@ -32,6 +32,10 @@ VERBS: dict[str, frozenset[TenantState]] = {
     "retry": frozenset({TenantState.FAILED}),
     "credentials": frozenset({TenantState.ACTIVE}),
     "rotate_credentials": frozenset({TenantState.ACTIVE}),
+    "suspend": frozenset({TenantState.ACTIVE}),
+    "resume": frozenset({TenantState.SUSPENDED}),
+    "delete": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED}),
+    "undelete": frozenset({TenantState.DELETED}),
 }
 """Which states allow which verb on a tenant. The same table answers what may be done and refuses what may not."""
 
@@ -145,9 +149,10 @@ def lock_of(tenant: Tenant) -> str:
     return f"tenant:{tenant.pk}"
 
 
-def limit_of(tenant: Tenant) -> str:
-    """Work on one cluster counts against that cluster's limit."""
-    return f"cluster:{tenant.placements.select_related('cluster').get(active=True).cluster.name}"
+def limit_of(tenant: Tenant) -> str | None:
+    """Work on one cluster counts against that cluster's limit. None: it is placed nowhere, so it works on none."""
+    placed = tenant.placements.select_related("cluster").filter(active=True).first()
+    return None if placed is None else f"cluster:{placed.cluster.name}"
 
 
 def as_uuid(request_id: str) -> UUID | None:

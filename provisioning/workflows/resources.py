@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from provisioning.databases.tiers import LoginRole, TenantDatabase
 from provisioning.engine.workflow import Body, Done, Outcome, StepContext
-from provisioning.models import Handle, Provider, Resource, ResourceKind
+from provisioning.models import Handle, Provider, Resource, ResourceKind, Shuttable
 from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageCredentialsProvider
 from tenants.context import TenantContext
 from tenants.findings import Finding
@@ -19,6 +19,14 @@ PROVIDERS: dict[ResourceKind, Provider] = {
     ResourceKind.CACHE: CacheNamespace(),
     ResourceKind.DOMAIN: HostName(),
 }
+
+DOORS: dict[ResourceKind, Shuttable] = {
+    ResourceKind.BUCKET: Bucket(),
+    ResourceKind.DATABASE: TenantDatabase(),
+    ResourceKind.ROLE: LoginRole(),
+}
+"""Through which somebody comes in from outside, in the order they are shut. Hosts, tokens, tasks and hand-outs ask for
+the tenant's state: they need no door."""
 
 
 def context_of(ctx: StepContext) -> TenantContext:

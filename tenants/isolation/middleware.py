@@ -58,6 +58,16 @@ BAD_TOKEN = Notice(HTTPStatus.UNAUTHORIZED, "The token is not valid here", "Ask 
 OTHER_TOKEN = Notice(
     HTTPStatus.FORBIDDEN, "The token is for another workspace", "It opens nothing here. Use it at its own address."
 )
+SUSPENDED = Notice(
+    HTTPStatus.FORBIDDEN,
+    "This workspace is suspended",
+    "Its data is kept, and its doors are shut. Whoever manages it with the operator can have it opened again.",
+)
+CLOSED = Notice(
+    HTTPStatus.FORBIDDEN,
+    "This workspace is closed",
+    "It was deleted, and its doors are shut. Its operator knows until when that can be taken back.",
+)
 BY_STATE: dict[TenantState, Notice] = {
     TenantState.PROVISIONING: Notice(
         HTTPStatus.SERVICE_UNAVAILABLE, "Almost there", "This workspace is being prepared. It opens here by itself.", 2
@@ -68,12 +78,18 @@ BY_STATE: dict[TenantState, Notice] = {
         "Its operator has been told, and nothing is left half done. It opens here once a new attempt has succeeded.",
         30,
     ),
-    TenantState.SUSPENDED: Notice(
-        HTTPStatus.FORBIDDEN,
-        "This workspace is suspended",
-        "Its data is kept, and its doors are shut. Whoever manages it with the operator can have it opened again.",
+    TenantState.SUSPENDING: SUSPENDED,
+    TenantState.SUSPENDED: SUSPENDED,
+    TenantState.RESUMING: Notice(
+        HTTPStatus.SERVICE_UNAVAILABLE, "Almost there", "This workspace is opened again. It takes a moment.", 2
     ),
+    TenantState.DELETING: CLOSED,
+    TenantState.DELETED: CLOSED,
+    TenantState.ERASING: UNKNOWN,
+    TenantState.ERASED: UNKNOWN,
 }
+
+AWAITED = (TenantState.PROVISIONING, TenantState.RESUMING)
 
 
 class TenantHostMiddleware(TenantMainMiddleware):  # type: ignore[misc]  # django-tenants ships no types
@@ -191,7 +207,7 @@ def _page_of_refusal(request: HttpRequest, error: TenureError) -> HttpResponse:
 
 def _page_of_state(request: HttpRequest, state: TenantState, *, subject: str) -> HttpResponse:
     """Waiting until a tenant is ready is what its page asks for. Whoever comes to one that is shut is refused."""
-    if state != TenantState.PROVISIONING:
+    if state not in AWAITED:
         refused(Layer.HOST, f"tenant is {state}", subject=subject)
     return _page(BY_STATE[state], request)
 

@@ -1,0 +1,48 @@
+"""Bucket policies: each part of this package puts its own statements in, and leaves the others' as they are."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from provisioning.providers.s3 import BucketMissing, or_unset, s3_client, s3_errors
+
+Statement: TypeAlias = dict[str, Any]
+VERSION = "2012-10-17"  # of the policy language (IAM User Guide, "Version")
+
+
+def statements(bucket: str) -> list[Statement]:
+    """What the bucket's policy says now; nothing where it has none. Raises BucketMissing and what s3_errors does."""
+    with s3_errors("read the policy of", bucket):
+        text = or_unset(lambda: s3_client().get_bucket_policy(Bucket=bucket)["Policy"])
+    return list(json.loads(text).get("Statement", [])) if text else []
+
+
+def put(bucket: str, wanted: Mapping[str, Statement | None]) -> bool:
+    """Make the statements of these Sids as wanted, None being none of it. False: they were so already."""
+    before = statements(bucket)
+    ours = [{"Sid": sid, **statement} for sid, statement in wanted.items() if statement is not None]
+    after = [each for each in before if each.get("Sid") not in wanted] + ours
+    if _sorted(after) == _sorted(before):
+        return False
+    with s3_errors("change the policy of", bucket):
+        if after:
+            s3_client().put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": VERSION, "Statement": after}))
+        else:
+            s3_client().delete_bucket_policy(Bucket=bucket)
+    return True
+
+
+def settled(bucket: str, wanted: Callable[[], Mapping[str, Statement | None]]) -> None:
+    """The same for what others change at the same moment: `wanted` reads it anew until writing it changed nothing.
+
+    S3 knows no compare-and-set of policies. Whoever changes what `wanted` reads calls this afterwards; so the last one
+    to write has read everything, or reads once more and writes again. A bucket that is gone has nothing to say.
+    """
+    with suppress(BucketMissing):
+        while put(bucket, wanted()):
+            pass
+
+
+def _sorted(statements: list[Statement]) -> list[str]:
+    return sorted(json.dumps(statement, sort_keys=True) for statement in statements)
