@@ -40,6 +40,7 @@ class EventType(StrEnum):
     OPERATION_FAILED = "operation.failed"
     OPERATION_CANCELLED = "operation.cancelled"
     OPERATION_PARKED = "operation.parked"
+    TENANT_ERASED = "tenant.erased"
     ERASURE_REQUESTED = "erasure.requested"
     ERASURE_PROPOSED = "erasure.proposed"
     ERASURE_APPROVED = "erasure.approved"

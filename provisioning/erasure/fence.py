@@ -14,9 +14,10 @@ from django.db.models.functions import Now
 
 from provisioning.databases.door import WITHIN, wait_until_left
 from provisioning.databases.servers import connect, server_errors
-from provisioning.models import ErasureRequest
+from provisioning.models import Claim, ErasureRequest, Resource, ResourceKind
+from provisioning.providers import CacheNamespace
 from tenants.models import Placement, Tenant
-from tenants.placement import pool_role, tenant_key
+from tenants.placement import cache_namespace, pool_role, tenant_key
 from tenants.states import Tier
 
 
@@ -24,6 +25,21 @@ def new_life(tenant_id: UUID) -> UUID:
     """Close the incarnation, whichever it is: the next one is nobody's yet. Part of the caller's transaction."""
     fresh = uuid4()
     Tenant.objects.filter(pk=tenant_id).update(incarnation=fresh, version=F("version") + 1, updated_at=Now())
+    return fresh
+
+
+def forget_cache(tenant: Tenant, claim: Claim) -> None:
+    """What the closed life has left in the cache goes before another opens: nobody would look there again."""
+    namespace = Resource.objects.filter(tenant=tenant, kind=ResourceKind.CACHE).first()
+    if namespace is not None and tenant.placements.filter(active=True).exists():
+        CacheNamespace().deprovision(tenant.context(), namespace.handle, claim=claim)
+
+
+def reopen(tenant_id: UUID) -> UUID:
+    """Another life after a closed one, and its part of the cache. Part of the caller's transaction."""
+    fresh = new_life(tenant_id)
+    handle = {"namespace": cache_namespace(tenant_id, fresh)}
+    Resource.objects.filter(tenant=tenant_id, kind=ResourceKind.CACHE).update(handle=handle)
     return fresh
 
 

@@ -12,8 +12,8 @@ from provisioning.erasure.errors import InvalidErasure
 from provisioning.erasure.stores import Identifier
 from provisioning.providers import keys
 
-KINDS = frozenset({"email", "phone", "name", "user_id", "external_id", "text"})
-EXACT = frozenset({"user_id", "external_id"})  # looked up in their column, never searched for in texts
+EXACT = frozenset({"user_id", "external_id", "object_key", "actor"})  # looked up whole, never searched for in texts
+KINDS = frozenset({"email", "phone", "name", "text"}) | EXACT
 SHORTEST = 6  # characters: a shorter needle is found everywhere
 MOST = 50
 PEPPER_OWNER = UUID("7e2c1f60-0000-4000-8000-0000000000e5")

@@ -1,33 +1,44 @@
 """The ledger of erasures begun, which a restored backup is held against. A stand-in: the numbers alone, as yet."""
 
-from uuid import UUID
+from collections.abc import Sequence
 
 from django.db import transaction
 from django.db.models import Max
 
+from provisioning.erasure.stores import Scope
 from provisioning.models import ErasureRequest
 
 
-def record(request_id: UUID, *, scope: str, tenant_id: UUID, incarnation: UUID, reference: bytes | None) -> int:
-    """Write a tombstone before anything is destroyed; its number. The same request again: the same number.
+def record(scope: Scope, *, places: Sequence[str]) -> int:
+    """The tombstone of a request, at the bar and before it: its number. Repeating it returns the same.
 
-    `scope` is "tenant" or "subject", `reference` a subject's keyed hash. Raises Transient while the keyring is away.
+    Raises Transient while the keyring is away. Then, in the transaction that crosses the bar: `crossed(seq)`.
     """
-    del scope, tenant_id, incarnation, reference
-    known = ErasureRequest.objects.filter(pk=request_id).values_list("tombstone", flat=True).get()
-    if known is not None:
-        return known
+    del places
     with transaction.atomic():
-        highest = ErasureRequest.objects.aggregate(highest=Max("tombstone"))["highest"] or 0
-        ErasureRequest.objects.filter(pk=request_id, tombstone=None).update(tombstone=highest + 1)
-    return ErasureRequest.objects.values_list("tombstone", flat=True).get(pk=request_id) or 0
+        row = ErasureRequest.objects.select_for_update(no_key=True).get(pk=scope.request_id)
+        if row.tombstone is None:
+            row.tombstone = (ErasureRequest.objects.aggregate(highest=Max("tombstone"))["highest"] or 0) + 1
+            ErasureRequest.objects.filter(pk=row.pk).update(tombstone=row.tombstone)
+        return row.tombstone
 
 
-def void(request_id: UUID) -> None:
-    """The bar of this tombstone was never crossed: a numbered successor says so."""
-    del request_id
+def crossed(seq: int) -> None:
+    """Part of the transaction that crosses the bar: the control database has heard of this tombstone."""
+    del seq
 
 
-def certify(request_id: UUID) -> int:
-    """Its erasure has a live certificate; the number by which restored databases are told apart."""
-    return ErasureRequest.objects.values_list("tombstone", flat=True).get(pk=request_id) or 0
+def certify(seq: int) -> int:
+    """Give the erasure its second number, with its certificate. Repeating it returns the same. Then: `mark(seq)`."""
+    return seq
+
+
+def mark(seq: int) -> None:
+    """Write the number of a certified erasure into every database it is about. Safe to repeat."""
+    del seq
+
+
+def places_of(scope: Scope) -> tuple[str, ...]:
+    """Every database that the tenant's data was ever in."""
+    del scope
+    return ()

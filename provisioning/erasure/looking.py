@@ -68,8 +68,9 @@ class Look:
 
 def evidence(look: Look) -> str:
     """`sha256:` and the hash of what was seen."""
-    seen = {"store": look.store, "tallies": look.tallies, "coverage": look.coverage, "control": look.control}
-    text = json.dumps({name: _plain(value) for name, value in seen.items()}, cls=DjangoJSONEncoder, sort_keys=True)
+    seen = {"tallies": look.tallies, "coverage": look.coverage, "control": look.control}
+    plain = {"store": look.store, **{name: _plain(value) for name, value in seen.items()}}
+    text = json.dumps(plain, cls=DjangoJSONEncoder, sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 

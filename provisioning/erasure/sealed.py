@@ -32,10 +32,10 @@ def seal(request_id: UUID, what: str, value: Any) -> bytes:
     return nonce + _cipher(request_id).encrypt(nonce, text, _bound_to(request_id, what))
 
 
-def unseal(request_id: UUID, what: str, sealed: bytes) -> Any:
+def unseal(request_id: UUID, what: str, sealed: bytes | memoryview) -> Any:
     """The value again. Raises Tampered, keys.KeyDestroyed, keys.KeyringUnreachable."""
-    sealed = bytes(sealed)
-    nonce, text = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    whole = bytes(sealed)
+    nonce, text = whole[:NONCE_BYTES], whole[NONCE_BYTES:]
     try:
         return json.loads(_cipher(request_id).decrypt(nonce, text, _bound_to(request_id, what)))
     except InvalidTag as error:
@@ -51,7 +51,7 @@ def sealed_identifiers(request_id: UUID, identifiers: Iterable[Identifier]) -> b
     return seal(request_id, IDENTIFIERS, [[each.kind, each.value] for each in identifiers])
 
 
-def opened_identifiers(request_id: UUID, sealed: bytes | None) -> tuple[Identifier, ...]:
+def opened_identifiers(request_id: UUID, sealed: bytes | memoryview | None) -> tuple[Identifier, ...]:
     if sealed is None:
         return ()
     return tuple(Identifier(kind, value) for kind, value in unseal(request_id, IDENTIFIERS, sealed))
@@ -62,7 +62,7 @@ def sealed_items(request_id: UUID, store: str, items: Mapping[str, Any]) -> byte
     return seal(request_id, f"found.{store}", dict(items))
 
 
-def opened_items(request_id: UUID, store: str, sealed: bytes | None) -> dict[str, Any]:
+def opened_items(request_id: UUID, store: str, sealed: bytes | memoryview | None) -> dict[str, Any]:
     opened: dict[str, Any] = {} if sealed is None else unseal(request_id, f"found.{store}", sealed)
     return opened
 

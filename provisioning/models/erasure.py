@@ -146,7 +146,7 @@ class ErasureRequest(models.Model):
             models.UniqueConstraint(fields=["id", "requested_by"], name="erasurerequest_by_whom"),
             models.UniqueConstraint(
                 fields=["tenant", "kind", "subject_digest"],
-                condition=~_in(*ENDED_REQUESTS),
+                condition=~_in(*ENDED_REQUESTS) & Q(follows=None),
                 nulls_distinct=False,
                 name="erasurerequest_one_open_per_scope",
             ),

@@ -51,6 +51,7 @@ CONTROL: dict[str, str] = {
     "provisioning_erasureplan": APPEND_ONLY,
     "provisioning_erasureapproval": APPEND_ONLY,
     "provisioning_erasureact": APPEND_ONLY,
+    "provisioning_recheck": WITH_DELETE,  # a new round has new days
     "provisioning_recordhold": "SELECT, INSERT, UPDATE (released_by, released_at)",
     "tenants_domain": WITH_DELETE,  # undone when an onboarding fails: another tenant may take the name
 }

@@ -19,6 +19,8 @@ from provisioning.models import Run, RunLimit
 from provisioning.rollout.lanes import LANE
 from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows import WORKFLOWS
+from provisioning.workflows.erase import ERASE, ERASE_AGAIN
+from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
 from tenants.models import Event, Tenant
@@ -50,6 +52,7 @@ EXAMPLES: dict[tuple[str, int], tuple[Start, tuple[Tier, ...]]] = {
 }
 """How a run of each workflow begins, and in which tiers. A workflow without an example fails the test below."""
 ELSEWHERE = {ROLLOUT.key, LANE.key}  # they are about many tenants: tests/provisioning/rollout/test_kills.py
+ELSEWHERE |= {PLAN_ERASURE.key, ERASE.key, ERASE_AGAIN.key, CHECK_ERASURE.key}  # tests/provisioning/erasure
 CASES = [(WORKFLOWS[key], tier) for key, (_begin, tiers) in EXAMPLES.items() for tier in tiers]
 
 
