@@ -19,7 +19,9 @@ class Scope(models.TextChoices):
     """What a key may do. There is no wildcard: a key that may everything lists everything."""
 
     TENANTS_READ = "tenants:read", "read tenants, operations, plans, tiers, clusters and releases"
-    TENANTS_WRITE = "tenants:write", "onboard and change tenants, rotate their passwords"
+    TENANTS_WRITE = "tenants:write", "onboard, change, suspend and resume tenants, rotate their passwords"
+    TENANTS_DELETE = "tenants:delete", "delete tenants; their data is kept until the purge date"
+    HOLDS_WRITE = "holds:write", "place and release legal holds"
     TENANTS_CREDENTIALS = "tenants:credentials", "hand out a tenant's credentials"
     TENANTS_KEYS = "tenants:keys", "hand out a tenant's data keys, which open its encrypted fields"
     TENANTS_TOKENS = "tenants:tokens", "mint tokens that let their bearer in at a tenant's application"

@@ -282,6 +282,8 @@ def actions_of_tenant(tenant: Tenant, *, busy: bool | None = None, shares_role: 
     allowed = [verb for verb, states in VERBS.items() if tenant.state in states]
     if "rotate_credentials" in allowed and (shares_its_role(tenant) if shares_role is None else shares_role):
         allowed.remove("rotate_credentials")
+    if "delete" in allowed and tenant.deletion_protection:
+        allowed.remove("delete")
     return allowed
 
 

@@ -1,6 +1,7 @@
 """Tenants for tests: onboarded for real, by the workflow, driven in this process."""
 
 import os
+from collections.abc import Callable
 from uuid import uuid4
 
 import psycopg
@@ -61,6 +62,13 @@ def driven(run: Run) -> Run:
     lifecycle.advance(queue=Queue(run.queue))
     run.refresh_from_db()
     return run
+
+
+def done(verb: Callable[..., Run], tenant: Tenant, **more: object) -> Tenant:
+    """The tenant after a verb of its lifecycle, driven to its end."""
+    run = driven(verb(tenant=tenant, reason="as the test has it", actor=BILLING, key=str(uuid4()), **more))
+    assert run.state == RunState.SUCCEEDED, (run.state, run.error)
+    return Tenant.objects.get(pk=tenant.pk)
 
 
 def onboarded(slug: str, tier: Tier = Tier.SCHEMA) -> Tenant:

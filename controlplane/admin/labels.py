@@ -33,7 +33,13 @@ LABELS: dict[str, dict[str, Label]] = {
     "tenant": {
         "provisioning": Label("provisioning", "progress_activity", "P", Tone.BUSY),
         "active": Label("active", "check_circle", "A", Tone.GOOD),
+        "suspending": Label("suspending", "progress_activity", "s", Tone.BUSY),
         "suspended": Label("suspended", "pause_circle", "S", Tone.WAIT),
+        "resuming": Label("resuming", "progress_activity", "R", Tone.BUSY),
+        "deleting": Label("deleting", "progress_activity", "d", Tone.BUSY),
+        "deleted": Label("deleted", "delete", "D", Tone.WARN),
+        "erasing": Label("erasing", "progress_activity", "e", Tone.BUSY),
+        "erased": Label("erased", "delete_forever", "E", Tone.QUIET),
         "failed": Label("failed", "cancel", "F", Tone.BAD),
     },
     "run": {

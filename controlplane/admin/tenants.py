@@ -27,6 +27,7 @@ from controlplane.admin.audit import entries_of
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.confirm import ReasonForm, actor_of, plan_then_confirm
 from controlplane.admin.findings import SERIOUS
+from controlplane.admin.leaving import LeavingVerbs
 from controlplane.admin.onboarding import onboard, plan_page
 from controlplane.admin.operations import OPERATE, uuid_of
 from controlplane.admin.polling import to_login
@@ -67,13 +68,16 @@ class Observed:
         return cls(resource, "different" if serious else "as planned", resource.findings)
 
 
-class TenantAdmin(ReadOnlyAdmin):
+class TenantAdmin(LeavingVerbs):
     """The fleet, one line a tenant. Nothing is edited here: a verb is planned, confirmed, and becomes an operation."""
 
     noun, nouns = "tenant", "tenants"
     none_yet = "A tenant is a customer of your product, with a database or schema, a bucket and credentials of its own."
     page_template = "admin/tenant.html"
-    verbs = ("retry", "rotate_credentials")
+    verbs = (
+        *("retry", "rotate_credentials", "resume", "undelete", "suspend", "delete"),
+        *("place_hold", "release_hold"),
+    )
 
     list_display = ("tenant", "standing", "health", "tier", "where", "on_release", "operation", "since")
     list_filter = ("state", TierFilter, HealthFilter, "region", ClusterFilter, PoolFilter, PlanFilter, ReleaseFilter)
@@ -201,6 +205,7 @@ class TenantAdmin(ReadOnlyAdmin):
             "entries": list(entries_of(tenant)[:LATEST]) if may_audit else [],
             "may_audit": may_audit,
             "verbs": self.links(request, tenant, lifecycle.actions_of_tenant(tenant)),
+            **self.leaving(request, tenant),
             "url": settings.TENANT_URL.format(slug=tenant.slug) if tenant.state == TenantState.ACTIVE else "",
             "behind": behind(tenant),
             "trigger": live.trigger(live.FAST if run and run.held else live.SLOWER) if run else "",

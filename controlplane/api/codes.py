@@ -98,6 +98,12 @@ class Code(StrEnum):
         "The state does not allow this",
         "Read it again: its `actions` list what may be done now.",
     )
+    DELETION_PROTECTED = (
+        "DELETION_PROTECTED",
+        409,
+        "The tenant is protected from being deleted",
+        "PATCH `deletion_protection` to false first, and be sure that it is the tenant you mean.",
+    )
     TENANT_EXISTS = (
         "TENANT_EXISTS",
         409,

@@ -127,7 +127,7 @@ class JsonOnly(DefaultContentNegotiation):
 class Endpoint(APIView):
     """Authentication, scope, rate limit and query parameters are judged before any verb runs, in this order."""
 
-    http_method_names = ["get", "head", "post", "patch"]
+    http_method_names = ["get", "head", "post", "patch", "delete"]
     throttle_classes = (KeyLimit,)
     content_negotiation_class = JsonOnly
     asked: dict[str, Any]
@@ -140,7 +140,7 @@ class Endpoint(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         handler = getattr(self, str(request.method).lower(), None)
-        if handler is not None and request.method in {"GET", "HEAD", "POST", "PATCH"}:
+        if handler is not None and request.method in {"GET", "HEAD", "POST", "PATCH", "DELETE"}:
             self.asked = queried(request, handler.query)
 
 
@@ -149,6 +149,12 @@ def caller(request: Request) -> ApiKey:
     if not isinstance(request.auth, ApiKey):
         raise Problem(Code.NOT_AUTHENTICATED)
     return request.auth
+
+
+def needs(request: Request, scope: Scope) -> None:
+    """For a verb that needs more than its own scope where the body asks for more. Raises Problem SCOPE_MISSING."""
+    if scope not in caller(request).scopes:
+        raise Problem(Code.SCOPE_MISSING, f"The key lacks the scope {scope}.", metadata={"scope": scope})
 
 
 def who(request: Request) -> Actor:

@@ -139,6 +139,8 @@ def _of_ours(exc: TenureError) -> Problem:
         errors = [{"field": "reason", "code": "BLANK", "detail": str(exc)}]
     if isinstance(exc, lifecycle.InvalidRollout):
         errors = [{"field": _as_sent(str(exc.metadata["field"])), "code": "INVALID", "detail": str(exc)}]
+    if isinstance(exc, lifecycle.InvalidSchedule | lifecycle.InvalidHold | lifecycle.BadKeeping):
+        errors = [{"field": str(exc.metadata["field"]), "code": "INVALID", "detail": str(exc)}]
     headers = {"Retry-After": "2"} if code is Code.OPERATION_IN_PROGRESS else {}
     return Problem(code, str(exc), errors=errors, metadata=exc.metadata, hint=exc.cure, headers=headers)
 

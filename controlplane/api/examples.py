@@ -26,8 +26,13 @@ TENANT: dict[str, Any] = {
     "placement": {"tier": "schema", "cluster": "eu-1", "pool": None, "since": "2026-11-20T09:14:02Z"},
     "release": {"current": "2026.11.2", "target": "2026.11.3", "behind": 1},
     "deletion_protection": False,
+    "delete_reason": "",
+    "purge_at": None,
+    "holds": 0,
+    "scheduled_suspension_at": None,
+    "scheduled_deletion_at": None,
     "operation": None,
-    "actions": ["credentials", "rotate_credentials"],
+    "actions": ["credentials", "rotate_credentials", "suspend", "delete"],
     "created_at": "2026-11-20T09:14:02Z",
     "updated_at": "2026-11-20T09:14:03Z",
 }
@@ -140,6 +145,25 @@ TOKEN: dict[str, Any] = {
     "expires_at": "2026-11-20T09:29:03Z",
     "jti": "5d4c2a7e-9b1f-4c0d-8e3a-1f2b3c4d5e6f",
 }
+SCHEDULE: dict[str, Any] = {
+    "id": "sch_0198c1f2c0a97d4fb1d05b6e7c8a9d10",
+    "verb": "suspend",
+    "at": "2027-02-01T06:00:00Z",
+    "state": "waiting",
+    "reason": "Invoice 4711 is unpaid.",
+    "note": "",
+    "operation": None,
+    "created_at": "2026-11-20T09:14:02Z",
+    "settled_at": None,
+}
+HOLD: dict[str, Any] = {
+    "id": "hld_0198c1f2c0a97d4fb1d05b6e7c8a9d11",
+    "ground": "Tax audit 2026, § 147 AO",
+    "review_on": "2027-06-30",
+    "created_at": "2026-11-20T09:14:02Z",
+    "released_at": None,
+    "release_reason": "",
+}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "Tenant": TENANT,
     "TenantPage": {"results": [TENANT], "next": None, "previous": None},
@@ -152,6 +176,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Credentials": CREDENTIALS,
     "DataKeys": DATA_KEYS,
     "Token": TOKEN,
+    "Schedule": SCHEDULE,
+    "SchedulePage": {"results": [SCHEDULE], "next": None, "previous": None},
+    "Hold": HOLD,
+    "LegalHoldPage": {"results": [HOLD], "next": None, "previous": None},
     **ROLLOUT_EXAMPLES,
 }
 """By the name of the schema in the document."""

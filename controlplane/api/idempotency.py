@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db import OperationalError, connection, transaction
 from django.http import HttpResponse
@@ -95,9 +96,10 @@ def answered(request: Request, *, key: str) -> HttpResponse | None:
 
 
 def fingerprint_of(request: Request) -> bytes:
-    """SHA-256 of method, path and canonical JSON: sorted names, NFC, nothing filled in."""
+    """SHA-256 of method, path, query and canonical JSON: sorted names, NFC, nothing filled in."""
     body = json.dumps(body_of(request), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    text = "\n".join((str(request.method), request.path, unicodedata.normalize("NFC", body)))
+    query = urlencode(sorted(request.query_params.items()))  # where a DELETE says why
+    text = "\n".join((str(request.method), request.path, query, unicodedata.normalize("NFC", body)))
     return sha256(text.encode()).digest()
 
 

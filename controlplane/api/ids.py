@@ -11,7 +11,15 @@ from django.db.models import Model, QuerySet
 from controlplane.api.codes import Code
 from controlplane.api.errors import Problem
 
-NOUNS = {"ten": "tenant", "op": "operation", "rel": "release", "key": "API key", "rol": "rollout"}
+NOUNS = {
+    "ten": "tenant",
+    "op": "operation",
+    "rel": "release",
+    "key": "API key",
+    "rol": "rollout",
+    "sch": "schedule",
+    "hld": "legal hold",
+}
 ID = re.compile(r"([a-z]{2,3})_([0-9a-f]{32})")
 
 M = TypeVar("M", bound=Model)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Case, CharField, Exists, OuterRef, Prefetch, Q, QuerySet, Value, When
+from django.db.models import Case, CharField, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -13,12 +14,12 @@ from controlplane.api.bodies import Json
 from controlplane.api.fields import Labels, PublicId
 from controlplane.api.operation_shape import NAMES
 from provisioning import lifecycle
-from provisioning.models import ENDED, Release, Resource, Run, RunState
+from provisioning.models import ENDED, LegalHold, Release, Resource, Run, RunState, Schedule
 from provisioning.workflows.accepting import SHARED_ROLE
 from tenants.findings import Severity
 from tenants.models import Placement, Tenant
 from tenants.placement import public_id
-from tenants.states import TenantState, Tier
+from tenants.states import DeleteReason, TenantState, Tier
 
 HEALTH = ("ok", "attention", "unknown")
 
@@ -67,6 +68,13 @@ class TenantShape(serializers.ModelSerializer[Tenant]):
     )
     placement = serializers.SerializerMethodField()
     release = serializers.SerializerMethodField()
+    delete_reason = serializers.ChoiceField(
+        choices=["", *DeleteReason.values], read_only=True, help_text="Why it is deleted; empty while it is not."
+    )
+    purge_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="From when on it may be erased.")
+    holds = serializers.IntegerField(read_only=True, help_text="Open legal holds: while there is one, nothing is.")
+    scheduled_suspension_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    scheduled_deletion_at = serializers.DateTimeField(read_only=True, allow_null=True)
     operation = serializers.SerializerMethodField()
     actions = serializers.SerializerMethodField(help_text="The verbs that its state allows now.")
 
@@ -89,6 +97,11 @@ class TenantShape(serializers.ModelSerializer[Tenant]):
             "placement",
             "release",
             "deletion_protection",
+            "delete_reason",
+            "purge_at",
+            "holds",
+            "scheduled_suspension_at",
+            "scheduled_deletion_at",
             "operation",
             "actions",
             "created_at",
@@ -133,9 +146,15 @@ def readable_tenants() -> QuerySet[Tenant]:
         default=Value("unknown"),
         output_field=CharField(),
     )
+    holds = LegalHold.objects.filter(tenant=OuterRef("pk"), released_at=None).order_by().values("tenant")
     tenants: QuerySet[Tenant] = (
         Tenant.objects.select_related("plan")
         .annotate(health=health, shares_role=Exists(resources.filter(SHARED_ROLE)))
+        .annotate(
+            holds=Coalesce(Subquery(holds.annotate(n=Count("pk")).values("n")), 0),
+            scheduled_suspension_at=_date_of(Schedule.Verb.SUSPEND),
+            scheduled_deletion_at=_date_of(Schedule.Verb.DELETE),
+        )
         .prefetch_related(
             Prefetch(
                 "placements",
@@ -150,6 +169,11 @@ def readable_tenants() -> QuerySet[Tenant]:
         )
     )
     return tenants
+
+
+def _date_of(verb: Schedule.Verb) -> Subquery:
+    waiting = Schedule.objects.filter(tenant=OuterRef("pk"), verb=verb, state=Schedule.State.WAITING)
+    return Subquery(waiting.values("at")[:1])
 
 
 def _serious() -> Q:

@@ -33,6 +33,11 @@ from tenants.models import Tenant
 
 STARTS = (Code.NOT_FOUND, Code.STATE_CONFLICT, Code.PLAN_CHANGED, Code.OPERATION_IN_PROGRESS, Code.ETAG_MISMATCH)
 
+STARTED = {
+    200: (VerbPlanShape, "With validate_only: the plan. Nothing was done."),
+    202: (AcceptedShape, "Accepted: the operation to follow, and the tenant it is about."),
+}
+
 
 @extend_schema_serializer(examples=[OpenApiExample("A reason", value={"reason": "The region has room again."})])
 class ReasonRequest(Shape):
@@ -76,6 +81,57 @@ class RetryTenant(Endpoint):
     def post(self, request: Request, tenant: str) -> HttpResponse | Response:
         """The failed onboarding was undone; this starts a new one. Slug and id stay the same."""
         return _started(self, request, tenant, lifecycle.retry_onboarding, plan_retry)
+
+
+class SuspendTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_WRITE,
+        name="suspend_tenant",
+        summary="Suspend a tenant",
+        query=PlanQuery,
+        takes=ReasonRequest,
+        keyed="required",
+        parameters=(TENANT, IF_MATCH),
+        answers=STARTED,
+        problems=STARTS,
+    )
+    def post(self, request: Request, tenant: str) -> HttpResponse | Response:
+        """Shuts its host, tokens, tasks, storage sessions and database logins, old ones too. Nothing is lost."""
+        return _started(self, request, tenant, lifecycle.suspend, lifecycle.plan_suspend)
+
+
+class ResumeTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_WRITE,
+        name="resume_tenant",
+        summary="Resume a suspended tenant",
+        query=PlanQuery,
+        takes=ReasonRequest,
+        keyed="required",
+        parameters=(TENANT, IF_MATCH),
+        answers=STARTED,
+        problems=STARTS,
+    )
+    def post(self, request: Request, tenant: str) -> HttpResponse | Response:
+        """Opens what suspending shut. Credentials that were handed out before let in again, if they have not ended."""
+        return _started(self, request, tenant, lifecycle.resume_tenant, lifecycle.plan_resume_tenant)
+
+
+class UndeleteTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_DELETE,
+        name="undelete_tenant",
+        summary="Take a deletion back",
+        query=PlanQuery,
+        takes=ReasonRequest,
+        keyed="required",
+        parameters=(TENANT, IF_MATCH),
+        answers=STARTED,
+        problems=STARTS,
+    )
+    def post(self, request: Request, tenant: str) -> HttpResponse | Response:
+        """Calls the purge off and makes it active. Possible until its data is being erased."""
+        return _started(self, request, tenant, lifecycle.undelete, lifecycle.plan_undelete)
 
 
 class RotateCredentials(Endpoint):

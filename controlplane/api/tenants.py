@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -25,7 +26,7 @@ from controlplane.api.endpoint import Endpoint, PlanQuery, caller, request_id, s
 from controlplane.api.fields import Flag, Labels, QueryFlag, Slug, Text, id_schema
 from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found
-from controlplane.api.openapi import ETAG, IF_MATCH_REQUIRED
+from controlplane.api.openapi import ETAG, IF_MATCH, IF_MATCH_REQUIRED
 from controlplane.api.operation_shape import OperationShape, operation_json
 from controlplane.api.pagination import ListQuery, page, page_of
 from controlplane.api.plan_shape import VerbPlanShape, verb_plan
@@ -36,7 +37,7 @@ from provisioning.models import Release, Run
 from provisioning.workflows.plans import VerbPlan
 from provisioning.workflows.wishes import TenantWish
 from tenants.models import Tenant
-from tenants.states import TenantState, Tier
+from tenants.states import DeleteReason, TenantState, Tier
 
 TENANT = OpenApiParameter("tenant", id_schema("ten"), OpenApiParameter.PATH, description="The id of the tenant.")
 
@@ -76,6 +77,19 @@ class ChangeTenantRequest(Shape):
         if not attrs:
             raise serializers.ValidationError("Name at least one field to change.", code="empty")
         return attrs
+
+
+class DeleteQuery(PlanQuery):
+    """Why, and for how long its data is kept. In the query: many clients and proxies send no body with a DELETE."""
+
+    reason = Text(required=False, max_length=500, help_text="Why; it is kept with the operation. Required to act.")
+    delete_reason = serializers.ChoiceField(
+        choices=DeleteReason.choices, required=False, help_text="The same in a word. Left out: `contract_ended`."
+    )
+    keep_days = serializers.IntegerField(
+        required=False, help_text="Days from now to the purge of its data. Left out: 7."
+    )
+    plan_digest = Text(required=False, max_length=80, help_text="Of the plan you saw: 409 when it has changed.")
 
 
 class TenantQuery(ListQuery):
@@ -208,6 +222,46 @@ class OneTenant(Endpoint):
                 transaction.set_rollback(True)
             return Response(verb_plan(VerbPlan("tenant.change", row.slug, tuple(f"change {name}" for name in changes))))
         return once(request, key=key, do=change)
+
+    @serves(
+        scope=Scope.TENANTS_DELETE,
+        name="delete_tenant",
+        summary="Delete a tenant",
+        query=DeleteQuery,
+        keyed="accepted",
+        parameters=(TENANT, IF_MATCH),
+        answers={
+            200: (VerbPlanShape, "With validate_only: the plan. Nothing was done."),
+            202: (AcceptedShape, "Accepted: the operation that shuts it. Of a deleted tenant: the one that did."),
+        },
+        problems=(
+            *(Code.NOT_FOUND, Code.STATE_CONFLICT, Code.PLAN_CHANGED, Code.OPERATION_IN_PROGRESS),
+            *(Code.ETAG_MISMATCH, Code.DELETION_PROTECTED, Code.VALIDATION_FAILED),
+        ),
+    )
+    def delete(self, request: Request, tenant: str) -> HttpResponse | Response:
+        """Shuts every door and keeps the data until `purge_at`; `undelete` takes it back before. Destroys nothing."""
+        key, row = optional_key(request), found(Tenant.objects.all(), "ten", tenant)
+        kept = {"keep_days": self.asked["keep_days"]} if "keep_days" in self.asked else {}
+        why = {"delete_reason": DeleteReason(self.asked["delete_reason"])} if "delete_reason" in self.asked else {}
+        etags.expected_version(request, row.version)
+        if self.plan_only:
+            return Response(verb_plan(lifecycle.plan_delete(row, **kept)))
+
+        def delete() -> Answer:
+            lifecycle.plan_delete(row, **kept).confirm(self.asked.get("plan_digest"))
+            run = lifecycle.delete_tenant(
+                tenant=row,
+                reason=self.asked.get("reason", ""),
+                actor=who(request),
+                key=key or str(uuid4()),
+                request_id=request_id(request),
+                **kept,
+                **why,
+            )
+            return accepted(run)
+
+        return once(request, key=key, do=delete)
 
 
 def accepted(run: Run) -> Answer:

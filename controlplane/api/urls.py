@@ -6,6 +6,14 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from controlplane.api.catalog import Clusters, OneCluster, OnePlan, OneRelease, Plans, Releases, Tiers
 from controlplane.api.hand_outs import HandOutDataKeys, MintToken
+from controlplane.api.leaving import (
+    CancelSchedule,
+    HoldsOfTenant,
+    OneHold,
+    OneSchedule,
+    ReleaseHold,
+    SchedulesOfTenant,
+)
 from controlplane.api.operations import VERBS, OneOperation, Operations
 from controlplane.api.pages import TryIt, nowhere, problem_page, schema
 from controlplane.api.rollout_targets import SkipTarget, TargetsOfRollout
@@ -16,8 +24,11 @@ from controlplane.api.tenant_verbs import (
     HandOutCredentials,
     OperationsOfTenant,
     ResourcesOfTenant,
+    ResumeTenant,
     RetryTenant,
     RotateCredentials,
+    SuspendTenant,
+    UndeleteTenant,
 )
 from controlplane.api.tenants import OneTenant, Tenants
 
@@ -25,6 +36,15 @@ v1: list[URLPattern | URLResolver] = [
     path("tenants", Tenants.as_view()),
     path("tenants/<str:tenant>", OneTenant.as_view()),
     path("tenants/<str:tenant>/retry", RetryTenant.as_view()),
+    path("tenants/<str:tenant>/suspend", SuspendTenant.as_view()),
+    path("tenants/<str:tenant>/resume", ResumeTenant.as_view()),
+    path("tenants/<str:tenant>/undelete", UndeleteTenant.as_view()),
+    path("tenants/<str:tenant>/schedules", SchedulesOfTenant.as_view()),
+    path("tenants/<str:tenant>/schedules/<str:schedule>", OneSchedule.as_view()),
+    path("tenants/<str:tenant>/schedules/<str:schedule>/cancel", CancelSchedule.as_view()),
+    path("tenants/<str:tenant>/holds", HoldsOfTenant.as_view()),
+    path("tenants/<str:tenant>/holds/<str:hold>", OneHold.as_view()),
+    path("tenants/<str:tenant>/holds/<str:hold>/release", ReleaseHold.as_view()),
     path("tenants/<str:tenant>/credentials", HandOutCredentials.as_view()),
     path("tenants/<str:tenant>/data-keys", HandOutDataKeys.as_view()),
     path("tenants/<str:tenant>/tokens", MintToken.as_view()),

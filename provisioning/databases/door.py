@@ -14,7 +14,7 @@ from uuid import UUID
 from provisioning.databases.servers import Connection, run
 from provisioning.errors import Permanent
 
-GRACE = timedelta(seconds=2)  # for who is inside while a tenant is suspended: to end well, not to go on
+GRACE = timedelta(seconds=1)  # for who is inside while a tenant is suspended: to end well, not to go on
 WITHIN = timedelta(minutes=5)  # how long a transaction may take that began before the door was closed
 END_WITHIN_MS = 5_000  # how long the server may take to end a session that was told to
 LOOK_EVERY_S = 0.05

@@ -113,8 +113,12 @@ def connect(tenant: TenantContext) -> Connection:
     """
     with server_errors(tenant.slug):
         connection = log_in(tenant, *LoginRole().login(tenant))
-        if tenant.tier == Tier.POOL:
-            enter(connection, tenant)
+        try:
+            if tenant.tier == Tier.POOL:
+                enter(connection, tenant)
+        except BaseException:  # its door is shut
+            connection.close()
+            raise
         return connection
 
 

@@ -26,11 +26,11 @@ class Migration(migrations.Migration):
                 ('ground', models.CharField(help_text="The law or the case that asks for it; no person's name.", max_length=200)),
                 ('review_on', models.DateField(help_text='When somebody looks whether it is still needed.')),
                 ('placed_by', models.CharField(max_length=120)),
-                ('placed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('released_by', models.CharField(blank=True, max_length=120)),
                 ('released_at', models.DateTimeField(blank=True, null=True)),
                 ('release_reason', models.CharField(blank=True, max_length=500)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='holds', to='tenants.tenant')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='legal_holds', to='tenants.tenant')),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('released_at', None)), fields=['tenant'], name='hold_open')],

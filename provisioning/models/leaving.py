@@ -74,18 +74,18 @@ class Schedule(models.Model):
 class LegalHoldQuerySet(models.QuerySet["LegalHold"]):
     def open(self, tenant_id: UUID) -> LegalHoldQuerySet:
         """Those that keep this tenant's data from being purged or erased now, the oldest first."""
-        return self.filter(tenant_id=tenant_id, released_at=None).order_by("placed_at")
+        return self.filter(tenant_id=tenant_id, released_at=None).order_by("created_at")
 
 
 class LegalHold(models.Model):
     """While one is open, nothing of the tenant is purged or erased, whoever asks. Suspending and deleting keep data."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="holds")
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="legal_holds")
     ground = models.CharField(max_length=200, help_text="The law or the case that asks for it; no person's name.")
     review_on = models.DateField(help_text="When somebody looks whether it is still needed.")
     placed_by = models.CharField(max_length=120)
-    placed_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
     released_by = models.CharField(max_length=120, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
     release_reason = models.CharField(max_length=500, blank=True)

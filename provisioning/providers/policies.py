@@ -18,31 +18,26 @@ def statements(bucket: str) -> list[Statement]:
     return list(json.loads(text).get("Statement", [])) if text else []
 
 
-def put(bucket: str, wanted: Mapping[str, Statement | None]) -> bool:
-    """Make the statements of these Sids as wanted, None being none of it. False: they were so already."""
+def put(bucket: str, wanted: Mapping[str, Statement | None]) -> None:
+    """Make the statements of these Sids as wanted, None being none of it."""
     before = statements(bucket)
     ours = [{"Sid": sid, **statement} for sid, statement in wanted.items() if statement is not None]
     after = [each for each in before if each.get("Sid") not in wanted] + ours
-    if _sorted(after) == _sorted(before):
-        return False
     with s3_errors("change the policy of", bucket):
         if after:
             s3_client().put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": VERSION, "Statement": after}))
-        else:
+        elif before:
             s3_client().delete_bucket_policy(Bucket=bucket)
-    return True
 
 
 def settled(bucket: str, wanted: Callable[[], Mapping[str, Statement | None]]) -> None:
-    """The same for what others change at the same moment: `wanted` reads it anew until writing it changed nothing.
+    """The same for what others change at the same moment: `wanted` is read anew until it is what was written.
 
     S3 knows no compare-and-set of policies. Whoever changes what `wanted` reads calls this afterwards; so the last one
     to write has read everything, or reads once more and writes again. A bucket that is gone has nothing to say.
     """
     with suppress(BucketMissing):
-        while put(bucket, wanted()):
-            pass
-
-
-def _sorted(statements: list[Statement]) -> list[str]:
-    return sorted(json.dumps(statement, sort_keys=True) for statement in statements)
+        written = None
+        while (now := wanted()) != written:
+            put(bucket, now)
+            written = now

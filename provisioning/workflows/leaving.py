@@ -158,12 +158,11 @@ def _repeated(workflow: Workflow, tenant: Tenant, actor: Actor, key: str) -> Run
 
 def _deletion_of(tenant: Tenant) -> Run | None:
     """The operation that deletes it, or has deleted it."""
-    last = (
-        Run.objects.select_related("tenant").filter(tenant=tenant, workflow=DELETE.name).order_by("created_at").last()
-    )
-    if last is not None and (last.finished_at is None or tenant.state == TenantState.DELETED):
-        return last
-    return None
+    runs = Run.objects.select_related("tenant").filter(tenant=tenant, parent=None)
+    at_work = runs.filter(finished_at=None).first()
+    if at_work is None and tenant.state == TenantState.DELETED:
+        return runs.filter(workflow=DELETE.name).order_by("created_at").last()
+    return at_work if at_work is not None and at_work.workflow == DELETE.name else None
 
 
 def _plan(
@@ -202,4 +201,4 @@ def _refuse_protected(tenant: Tenant) -> None:
 
 def _check_days(days: int) -> None:
     if not 0 <= days <= MOST_DAYS:
-        raise BadKeeping(f"{days} days is no time to keep a deleted tenant's data for.")
+        raise BadKeeping(f"{days} days is no time to keep a deleted tenant's data for.", field="keep_days")

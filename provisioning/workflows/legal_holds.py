@@ -33,14 +33,16 @@ def place_hold(*, tenant: Tenant, ground: str, review_on: date, actor: Actor, re
 
     Takes the lock on the tenant's row: an erasure either sees the hold, or has begun before it was placed.
     """
-    if not 0 < len(ground.strip()) <= GROUND_LENGTH or review_on < timezone.now().date():
-        raise InvalidHold
+    if not 0 < len(ground.strip()) <= GROUND_LENGTH:
+        raise InvalidHold(field="ground")
+    if review_on < timezone.now().date():
+        raise InvalidHold(f"{review_on} is over.", field="review_on")
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
         if tenant.state in TOO_LATE:
             raise StateConflict(f"Tenant {tenant.slug} is {tenant.state}: there is nothing left to hold.")
         hold = LegalHold.objects.create(
-            tenant=tenant, ground=ground.strip(), review_on=review_on, placed_by=str(actor), placed_at=timezone.now()
+            tenant=tenant, ground=ground.strip(), review_on=review_on, placed_by=str(actor), created_at=timezone.now()
         )
         _written(hold, AuditAction.HOLD_PLACED, actor, request_id)
     return hold

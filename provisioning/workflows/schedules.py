@@ -55,9 +55,9 @@ def schedule(
     """
     need(reason)
     if at <= timezone.now():
-        raise InvalidSchedule(f"{at:%Y-%m-%d %H:%M %Z} is over.")
+        raise InvalidSchedule(f"{at:%Y-%m-%d %H:%M %Z} is over.", field="at")
     if not 0 <= keep_days <= MOST_DAYS:
-        raise BadKeeping
+        raise BadKeeping(field="keep_days")
     of_deletion = {"delete_reason": delete_reason, "keep_days": keep_days} if verb == Schedule.Verb.DELETE else {}
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)

@@ -58,7 +58,7 @@ def test_a_retry_is_planned_and_bound_to_its_plan(billing: Caller) -> None:
 def test_a_failed_onboarding_stays_visible_and_is_retried_on_the_same_tenant(billing: Caller) -> None:
     acme = failed_acme(billing)
     tenant = billing.get(f"tenants/{acme}").json()
-    assert (tenant["operation"], tenant["actions"]) == (None, ["retry"])
+    assert (tenant["operation"], tenant["actions"]) == (None, ["retry", "delete"])
     failed = billing.get(f"tenants/{acme}/operations").json()["results"][0]
     assert failed["state"] == "failed"
     assert failed["result"] is None

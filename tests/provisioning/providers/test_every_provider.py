@@ -11,12 +11,15 @@ from django.db import connections
 from redis import Redis
 
 from provisioning.errors import Transient
-from provisioning.models import Claim, DataKey, Provider
-from provisioning.providers import Bucket, CacheNamespace, DataKeys, StorageCredentialsProvider
+from provisioning.models import Claim, DataKey, Provider, Resource, ResourceKind
+from provisioning.providers import Bucket, CacheNamespace, DataKeys, StorageCredentialsProvider, policies, shutting
 from provisioning.providers.bucket import look_again
 from provisioning.providers.s3 import s3_client
+from provisioning.workflows import resources as workflows
 from tenants.context import TenantContext
 from tenants.findings import Severity
+from tenants.models import Plan, Tenant
+from tenants.placement import pool_bucket
 from tests.provisioning.providers.conftest import remove_bucket, remove_pools_bucket, tenant_named
 
 
@@ -60,6 +63,7 @@ KINDS = {
 
 @pytest.fixture(params=KINDS.values(), ids=list(KINDS))
 def kind(request: pytest.FixtureRequest) -> Kind:
+    """One of them."""
     chosen: Kind = request.param
     if isinstance(chosen.provider, DataKeys):
         request.getfixturevalue("control")  # the others have no rows
@@ -153,6 +157,58 @@ def test_can_be_made_again_after_it_was_removed(kind: Kind, acme: TenantContext,
     kind.provider.deprovision(acme, kind.provider.plan(acme), claim=claim)
     make(kind, acme, claim)
     assert faults(kind, acme) == []
+
+
+DOORS = [name for name, kind in KINDS.items() if kind.provider.kind in workflows.DOORS]
+
+
+def test_every_kind_that_can_be_shut_says_so() -> None:
+    """What lets somebody in from outside. Databases and roles are in tests/provisioning/databases/test_doors.py."""
+    able = {str(kind) for kind, each in workflows.PROVIDERS.items() if hasattr(each, "shut")}
+    assert able == {str(kind) for kind in workflows.DOORS} == {"bucket", "database", "role"}
+
+
+@pytest.mark.parametrize("kind", [KINDS[name] for name in DOORS], ids=DOORS, indirect=True)
+@pytest.mark.usefixtures("control")
+def test_shut_it_lets_nobody_in_and_keeps_everything_and_others_come_and_go(
+    kind: Kind, acme: TenantContext, globex: TenantContext, claim: Claim
+) -> None:
+    provider = workflows.DOORS[kind.provider.kind]
+    ours, theirs = make(kind, acme, claim), make(kind, globex, claim)
+    kind.fill(acme, ours, 3)
+    before = policies.statements(ours["bucket"])
+    assert [finding.code for finding in provider.ajar(acme, ours)] == ["bucket.ajar"]
+    for _attempt in range(2):
+        provider.shut(acme, ours, claim=claim)
+    assert (list(provider.ajar(acme, ours)), provider.count(acme, ours)) == ([], kind.counted[0])
+    assert [each for each in policies.statements(ours["bucket"]) if not each["Sid"].startswith("DenyShut")] == before
+    assert list(provider.ajar(globex, theirs)) != []
+    for _attempt in range(2):
+        provider.open(acme, ours, claim=claim)
+    assert (policies.statements(ours["bucket"]), faults(kind, acme)) == (before, [])
+    provider.deprovision(acme, ours, claim=claim)
+    provider.shut(acme, ours, claim=claim)  # what is gone lets nobody in
+    assert list(provider.ajar(acme, ours)) == []
+
+
+@pytest.mark.usefixtures("control")
+def test_a_pools_policy_names_all_that_were_shut_lately_and_no_others(acme: TenantContext, claim: Claim) -> None:
+    """Two are shut at once: whoever writes last has seen the other's row, or looks again and writes again."""
+    pool = uuid4()
+    first, second = tenant_named("first", pool_id=pool), tenant_named("second", pool_id=pool)
+    plan = Plan.objects.create(name="pool", tier="pool", bucket_mode="prefix")
+    for each in (first, second):
+        Bucket().provision(each, Bucket().plan(each), claim=claim)
+        row = Tenant(pk=each.tenant_id, slug=each.slug, name=each.slug, principal="b", plan=plan, region="r")
+        row.save(force_insert=True)
+        Resource.objects.plan(each.tenant_id, {ResourceKind.BUCKET: Bucket().plan(each)})
+        Resource.objects.shut(each.tenant_id, ResourceKind.BUCKET)
+    Bucket().shut(first, Bucket().plan(first), claim=claim)
+    assert list(Bucket().ajar(second, Bucket().plan(second))) == []
+    Resource.objects.filter(tenant_id=first.tenant_id).update(shut_at="2020-01-01T00:00Z")
+    Bucket().shut(second, Bucket().plan(second), claim=claim)
+    assert shutting.denied(pool_bucket(pool)) == {second.tenant_id.hex}
+    remove_pools_bucket(pool)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from controlplane.stack.process import start
 from provisioning.models import Claim
 from provisioning.providers import Bucket
 from provisioning.providers.s3 import error_code, s3_client
-from provisioning.providers.transport import deny_plain_http, policy_of
+from provisioning.providers.transport import deny_plain_http, statement_of
 from tenants.context import TenantContext
 from tenants.findings import Severity
 
@@ -129,7 +129,7 @@ def test_where_the_store_does_not_see_tls_the_policy_is_taken_back_and_said(
 
 def test_on_aws_everything_over_plain_http_is_denied(settings: Any) -> None:
     settings.S3_ENDPOINT_URL = None
-    (statement,) = policy_of("t-1")["Statement"]
+    statement = statement_of("t-1")
     assert (statement["Effect"], statement["Action"], statement["Principal"]) == ("Deny", "s3:*", "*")
 
 

@@ -16,7 +16,7 @@ from provisioning.rollout.drift import Selection, State
 from tenants.models import Pool, Tenant
 from tenants.states import TenantState, Tier
 from tests.crashes.harness import LONG_AGO
-from tests.fleet import BILLING, accepted, onboarded
+from tests.fleet import BILLING, accepted, done, onboarded
 from tests.pools import pool_apart
 from tests.provisioning.rollout.building import approved, driven, replaying
 from tests.shelf import Shelf
@@ -125,7 +125,7 @@ def test_who_is_suspended_in_mid_rollout_is_taken_along(
     def all_are_suspended(number: int) -> None:
         if number == 1:
             for tenant in Tenant.objects.all():
-                tenant.to(TenantState.SUSPENDED)
+                done(lifecycle.suspend, tenant)
 
     rolled_out(next_release, all_are_suspended)
     assert set(Tenant.objects.values_list("state", flat=True)) == {TenantState.SUSPENDED}

@@ -54,7 +54,7 @@ def test_whom_it_turns_away_is_told_as_a_refusal(
 ) -> None:
     settings.ALLOWED_HOSTS = [".localhost"]
     status, reason = HOSTS[host]
-    Tenant.objects.get(slug="acme").to(TenantState.SUSPENDED)
+    Tenant.objects.filter(slug="acme").update(state=TenantState.SUSPENDED)
     refusals._counted.counts.clear()
     answer = TenantHostMiddleware(lambda _request: HttpResponse())(RequestFactory().get("/", HTTP_HOST=host))
     assert answer.status_code == status
