@@ -74,6 +74,7 @@ def gate(registry: Registry) -> Body:
         if not dirty:
             return Done({"clean": len(stores)})
         if cursor["tries"] >= MOST_TRIES:
+            attend(ctx, request, StillDirty.code)
             raise StillDirty(_left(verdicts), stores=dirty)
         again = {store: passes + 1 for store, passes in rounds.passes_of(request, dirty).items()}
         return Again(AT_ONCE, cursor={"tries": cursor["tries"] + 1, "again": again}, note=f"{', '.join(dirty)} again")

@@ -26,6 +26,7 @@ from provisioning.workflows.accepting import limit_of, lock_of
 from provisioning.workflows.erase import ERASE, ERASE_AGAIN
 from provisioning.workflows.erase_freezing import EraseInput
 from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE, LookInput, destroy_key, forgotten
+from provisioning.workflows.erase_purges import request_purges
 from provisioning.workflows.leaving import suspend
 from tenants.models import Tenant
 from tenants.states import TenantState
@@ -47,8 +48,9 @@ class Erasing:
 
 
 def sweep_erasures(workflows: Erasing | None = None) -> None:
-    """Begin what is due: counts, graces that are over, second checks, days of looking again, forgetting."""
+    """Begin what is due: purges, counts, graces that are over, second checks, days of looking again, forgetting."""
     workflows = workflows or Erasing()
+    request_purges()
     forgettable = Q(state__in=CLOSED, key_destroyed_at=None, finished_at__lt=Now() - FORGET_AFTER)
     due = ErasureRequest.objects.filter(Q(look_at__lte=Now()) & ~Q(state__in=CLOSED) | forgettable)
     for pk in due.order_by("look_at").values_list("pk", flat=True)[:MOST_AT_ONCE]:
@@ -74,6 +76,7 @@ def _look(pk: UUID, workflows: Erasing) -> None:
 def _planning(request: ErasureRequest, workflows: Erasing) -> None:
     if request.counted is None:
         _start(workflows.plan, LookInput(request.pk), request, locking=False)
+        _put_off(request, IN_A_WHILE)
 
 
 def _blocked(request: ErasureRequest, workflows: Erasing) -> None:

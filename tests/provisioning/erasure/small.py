@@ -217,7 +217,9 @@ def settled_acme() -> Tenant:
         slug="acme", name="Acme", principal="billing", plan=plan, region="local", state="suspended"
     )
     place = conninfo_to_dict(url)
-    cluster = Cluster(name="local-1", region="local", capacity=10, database=place["dbname"], public_host="localhost")
+    cluster = Cluster(
+        name="local-1", region="local", capacity=10, database=str(place["dbname"]), public_host="localhost"
+    )
     cluster.sealed_url = sealed_url(url, cluster)
     cluster.save(force_insert=True)
     Placement.objects.create(

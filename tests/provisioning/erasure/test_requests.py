@@ -17,9 +17,9 @@ from provisioning.erasure.deadlines import BadExtension, DeadlineInfeasible
 from provisioning.erasure.errors import PastTheBar, SamePerson
 from provisioning.erasure.stores import Enumeration, Progress, Scope
 from provisioning.errors import KeyReused, Transient
-from provisioning.models import DataKey, ErasureRequest, ErasureStore, ExtensionReason, LegalHold, Recheck
+from provisioning.models import DataKey, ErasureRequest, ErasureStore, ExtensionReason, LegalHold, Recheck, Run
 from provisioning.workflows.erase_looks import looks
-from provisioning.workflows.erase_sweep import Erasing
+from provisioning.workflows.erase_sweep import Erasing, sweep_erasures
 from provisioning.workflows.legal_holds import place_hold, release_hold
 from tenants.errors import StateConflict
 from tenants.models import AuditEntry, Tenant
@@ -61,8 +61,10 @@ def test_a_tenant_is_erased_by_two_people_and_the_certificate_adds_up(small: Hou
     request = small.approved()
     assert (request.state, small.shelf.items) == ("scheduled", 5)
     small.swept(request)
+    assert request.incarnation == small.tenant.incarnation
     small.tenant.refresh_from_db()
     assert (request.state, small.tenant.state, small.shelf.items) == ("checking", "erasing", 0)
+    assert request.incarnation != small.tenant.incarnation  # whoever carries the former is refused
     small.swept(request)
     small.tenant.refresh_from_db()
     assert (request.state, small.tenant.state) == ("settling", "erased")
@@ -320,6 +322,35 @@ def test_records_that_are_held_stay_and_go_by_a_follow_up(small: House) -> None:
     verbs.propose_erasure(follow, actor=ALICE, key="propose the rest")
     with pytest.raises(SamePerson):
         approve(follow, by=BOB)  # whoever released it has asked for it
+
+
+def test_a_deleted_tenant_is_purged_by_a_request_and_not_once_it_is_undeleted(small: House) -> None:
+    deleted = Tenant.objects.filter(pk=small.tenant.pk)
+    deleted.update(state="deleted", purge_at=timezone.now() + timedelta(days=1))
+    sweep_erasures(small.workflows)
+    assert not ErasureRequest.objects.exists()
+    deleted.update(purge_at=timezone.now())
+    for _again in range(2):
+        sweep_erasures(small.workflows)
+    request = ErasureRequest.objects.get()
+    small.swept(request)
+    verbs.propose_erasure(request, actor=ALICE, key="propose")
+    approve(request)
+    deleted.update(state="suspended", purge_at=None)
+    sweep_erasures(small.workflows)
+    request.refresh_from_db()
+    assert (request.state, small.shelf.items) == ("cancelled", 5)
+
+
+def test_a_tenant_that_still_works_is_shut_before_its_grace_is_over(small: House) -> None:
+    request = small.approved(grace=timedelta(days=3))
+    Tenant.objects.filter(pk=small.tenant.pk).update(state="active")
+    for _again in range(2):
+        ErasureRequest.objects.filter(pk=request.pk).update(look_at=request.received_at)
+        sweep_erasures(small.workflows)
+    request.refresh_from_db()
+    assert [run.workflow for run in Run.objects.filter(finished_at=None)] == ["suspend"]
+    assert (request.state, request.starts_at is not None) == ("scheduled", True)
 
 
 def test_the_clock_runs_from_receipt_and_is_extended_once(small: House) -> None:
