@@ -105,6 +105,10 @@ def test_a_person_is_erased_and_what_a_law_keeps_is_named(acme: Tenant) -> None:
     assert certificate_of(request)["retained"] == [kept]
     small.tenant.refresh_from_db()
     assert small.tenant.state == "suspended"
+    ErasureRequest.objects.filter(pk=again.pk).update(finished_at=timezone.now() - timedelta(days=31))
+    sweep_erasures(small.workflows)  # whoever was merged may ask why for a month
+    again.refresh_from_db()
+    assert (again.identifiers, DataKey.objects.get(owner_ref=again.pk).state) == (None, "destroyed")
     assert found_in_control_database("dana.smith") == []
 
 
