@@ -173,9 +173,8 @@ class House:
         flows = [getattr(self.workflows, name) for name in ("erase", "again", "plan", "check")]
         for _turn in range(12):
             drive.advance(queue=Queue.OPERATIONS, workflows={flow.key: flow for flow in flows})
-            if not Run.objects.filter(state="running", lease_until=None, run_at__gt=timezone.now()).exists():
+            if not Run.objects.filter(state="running", lease_until=None).update(run_at=LONG_AGO):
                 return
-            Run.objects.filter(state="running", lease_until=None).update(run_at=LONG_AGO)
 
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.get_current_timezone())

@@ -11,6 +11,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+from provisioning.engine import control
 from provisioning.engine.workflow import Body, Outcome, StepContext, Workflow
 from provisioning.erasure import plan, verbs
 from provisioning.erasure.deadlines import BadExtension, DeadlineInfeasible
@@ -244,6 +245,24 @@ class TestErasing:
         assert (request.state, request.certificate) == ("erasing", None)
         assert stopped(request)[:3] == ("parked", "STORES_NOT_CLEAN", "gate")
         assert "shelf.top still holds 5" in stopped(request)[3]
+
+    def test_whoever_cannot_prove_that_he_sees_proves_nothing(self, small: House) -> None:
+        request = small.approved()
+
+        class Blinding(ShelfEraser):
+            def erase(self, *args: Any) -> Progress:
+                self.shelf.control = False
+                return super().erase(*args)
+
+        blind = replaced(small, Blinding(small.shelf))
+        blind.swept(request)
+        assert (stopped(request)[:3], small.shelf.items) == (("parked", "VERDICT_UNKNOWN", "gate"), 0)
+        assert ErasureStore.objects.get(request=request).verdict == "unknown"
+        small.shelf.control = True
+        assert request.run is not None
+        control.retry(request.run, reason="It has its role again.", actor=BOB)
+        blind.driven()
+        assert blind.swept(request).state == "settling"
 
     def test_a_store_that_nobody_erases_any_more_is_named(self, small: House) -> None:
         request = small.swept(small.approved())
