@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from controlplane.admin.base import ReadOnlyAdmin
-from controlplane.admin.confirm import ReasonForm, VerbForm, plan_then_confirm
+from controlplane.admin.confirm import ReasonForm, VerbForm, describe, plan_then_confirm
 from controlplane.admin.operations import OPERATE
 from provisioning import lifecycle
 from provisioning.models import LegalHold, Run, Schedule
@@ -53,6 +53,9 @@ class ReleaseForm(ReasonForm):
         field = self.fields["hold"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  what stands above
         field.queryset = LegalHold.objects.filter(tenant__slug=plan.subject, released_at=None)
+        if self.is_bound:
+            self.full_clean()  # it was judged by the empty choice above
+        describe(self)
 
 
 def plan_place(tenant: Tenant) -> VerbPlan:

@@ -34,6 +34,7 @@ from controlplane.api.tenant_shape import HEALTH, TenantShape, readable_tenants,
 from controlplane.models import Scope
 from provisioning import lifecycle
 from provisioning.models import Release, Run
+from provisioning.workflows.leaving import KEEP_DAYS
 from provisioning.workflows.plans import VerbPlan
 from provisioning.workflows.wishes import TenantWish
 from tenants.models import Tenant
@@ -242,22 +243,21 @@ class OneTenant(Endpoint):
     def delete(self, request: Request, tenant: str) -> HttpResponse | Response:
         """Shuts every door and keeps the data until `purge_at`; `undelete` takes it back before. Destroys nothing."""
         key, row = optional_key(request), found(Tenant.objects.all(), "ten", tenant)
-        kept = {"keep_days": self.asked["keep_days"]} if "keep_days" in self.asked else {}
-        why = {"delete_reason": DeleteReason(self.asked["delete_reason"])} if "delete_reason" in self.asked else {}
+        keep_days: int = self.asked.get("keep_days", KEEP_DAYS)
         etags.expected_version(request, row.version)
         if self.plan_only:
-            return Response(verb_plan(lifecycle.plan_delete(row, **kept)))
+            return Response(verb_plan(lifecycle.plan_delete(row, keep_days=keep_days)))
 
         def delete() -> Answer:
-            lifecycle.plan_delete(row, **kept).confirm(self.asked.get("plan_digest"))
+            lifecycle.plan_delete(row, keep_days=keep_days).confirm(self.asked.get("plan_digest"))
             run = lifecycle.delete_tenant(
                 tenant=row,
                 reason=self.asked.get("reason", ""),
                 actor=who(request),
                 key=key or str(uuid4()),
                 request_id=request_id(request),
-                **kept,
-                **why,
+                keep_days=keep_days,
+                delete_reason=DeleteReason(self.asked.get("delete_reason", DeleteReason.CONTRACT_ENDED)),
             )
             return accepted(run)
 

@@ -129,6 +129,8 @@ def test_who_is_suspended_in_mid_rollout_is_taken_along(
 
     rolled_out(next_release, all_are_suspended)
     assert set(Tenant.objects.values_list("state", flat=True)) == {TenantState.SUSPENDED}
+    for tenant in Tenant.objects.all():
+        done(lifecycle.resume_tenant, tenant)
     refuse_who_is_elsewhere(next_release, shelf, tenants=3)
 
 
