@@ -11,6 +11,7 @@ and the one that runs would pull the rug from under itself: they are left out, b
 import json
 import re
 from collections.abc import Mapping
+from secrets import token_hex
 from time import monotonic
 from typing import Any, Literal
 
@@ -172,7 +173,8 @@ class _Table:
         """Rows of nobody's lose the texts in which an identifier stands, and keep the rest."""
         if not isinstance(self.policy, Blank):
             return 0
-        columns = [name for name in self.policy.values if name in self._columns()]
+        kinds, blank = self._columns(), self.policy.values
+        columns = [name for name in blank if name in kinds]
         if (named := self._named(columns)) is None:
             return 0
         table, listed = sql.Identifier("public", self.name), sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -187,9 +189,10 @@ class _Table:
             table, sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
         )
         for place, *values in rows:
-            kept = [_without(value, pattern) for value in values]
-            bound = [Jsonb(value) if isinstance(value, dict | list) else value for value in kept]
-            self.cursor.execute(change, (*bound, place))
+            kept = [
+                _redacted(value, kinds[name], blank[name], pattern) for name, value in zip(columns, values, strict=True)
+            ]
+            self.cursor.execute(change, (*kept, place))
         return len(rows)
 
     def _do(self, statement: sql.SQL, **parts: sql.Composable) -> int:
@@ -223,6 +226,16 @@ def _filled(column: str, kind: str, value: Any) -> sql.Composed:
     if kind == "jsonb":
         return sql.SQL("{} <> {}::jsonb").format(name, json.dumps(value))
     return sql.SQL("{} NOT IN ('', {})").format(name, value)
+
+
+def _redacted(value: Any, kind: str, blank: Any, pattern: re.Pattern[str]) -> Any:
+    if value is None:
+        return None
+    if kind == "jsonb":
+        return Jsonb(_without(json.loads(value), pattern))  # Django's connections leave JSON as text
+    if blank == UNIQUE and pattern.search(value.lower()):
+        return f"{ERASED}-{token_hex(4)}"
+    return _without(value, pattern)
 
 
 def _without(value: Any, pattern: re.Pattern[str]) -> Any:
