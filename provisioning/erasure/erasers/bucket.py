@@ -36,18 +36,14 @@ Wanted = Callable[[str], bool]
 
 
 class BucketEraser:
-    """Entered twice, for phase 3 and for what late writers left by phase 6.
-
-    A person's objects are those whose names hold one of the identifiers, and those that an identifier of the kind
+    """A person's objects are those whose names hold one of the identifiers, and those that an identifier of the kind
     `object_key` names, as the person's rows did.
     """
 
     store = "bucket"
+    phase = 3
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "logical"
-
-    def __init__(self, phase: int) -> None:
-        self.phase = phase
 
     def freeze(self, scope: Scope, lease: Lease) -> None:
         """Nothing of its own: a tenant that is being erased is suspended, and so is its storage."""

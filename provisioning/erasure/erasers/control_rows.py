@@ -26,6 +26,11 @@ from provisioning.erasure.stores import Budget, Enumeration, Identifier, Kind, L
 from tenants.classification import Blank, Delete
 
 OURS = "r.workflow !~ '(erase|erasure|tombstone)'"  # see Note [What the erasure itself writes stays]
+# An operation's end says the name of its workflow and no more, whichever it was.
+NOT_OURS = (
+    "t.type !~ '^(operation|erasure)[.]' AND NOT EXISTS"
+    f" (SELECT FROM provisioning_run r WHERE r.id = t.operation AND NOT ({OURS}))"
+)
 OF_RUN = f"(SELECT r.tenant_id FROM provisioning_run r WHERE r.id = t.run_id AND {OURS})"
 WHOSE: Mapping[str, str] = {
     "django_admin_log": "(SELECT x.id FROM tenants_tenant x WHERE x.id::text = t.object_id)",
@@ -36,9 +41,11 @@ WHOSE: Mapping[str, str] = {
     "provisioning_run": f"(SELECT r.tenant_id FROM provisioning_run r WHERE r.id = t.id AND {OURS})",
     "provisioning_runevent": OF_RUN,
     "provisioning_runstep": OF_RUN,
+    "provisioning_legalhold": "t.tenant_id",
+    "provisioning_schedule": "t.tenant_id",
     "provisioning_secret": "t.tenant_id",
     "tenants_domain": "t.tenant_id",
-    "tenants_event": "t.tenant_id",
+    "tenants_event": f"CASE WHEN {NOT_OURS} THEN t.tenant_id END",
     "tenants_tenant": "t.id",
 }
 """The tenant of a row `t`, where its table knows one."""
@@ -155,7 +162,7 @@ class _Table:
         if not isinstance(self.policy, Blank) or (mine := self._whose()) is None:
             return 0
         kinds = self._columns()
-        values = {name: value for name, value in self.policy.values.items() if name in kinds}
+        values = {name: value for name, value in self.policy.columns.items() if name in kinds}
         also = sql.SQL(f", {ALSO[self.name]}" if self.name in ALSO else "")
         return self._do(
             sql.SQL(
@@ -173,7 +180,7 @@ class _Table:
         """Rows of nobody's lose the texts in which an identifier stands, and keep the rest."""
         if not isinstance(self.policy, Blank):
             return 0
-        kinds, blank = self._columns(), self.policy.values
+        kinds, blank = self._columns(), self.policy.columns
         columns = [name for name in blank if name in kinds]
         if (named := self._named(columns)) is None:
             return 0

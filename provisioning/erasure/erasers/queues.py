@@ -26,14 +26,12 @@ INDEX = "_index"  # kombu: what is held by workers is the hash `unacked`, and by
 
 
 class QueuesEraser:
-    """Entered twice, for phase 4 and for what was redelivered or sent late by phase 6."""
+    """Messages go, and the results of those that went."""
 
     store = "queues"
+    phase = 4
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "expiry"
-
-    def __init__(self, phase: int) -> None:
-        self.phase = phase
 
     def freeze(self, scope: Scope, lease: Lease) -> None:
         """Nothing of its own: a worker asks whether the tenant is admitted before it runs a task."""

@@ -47,6 +47,7 @@ NOT_SET = frozenset(
 )
 LOCKS_READ = 1_000  # versions of a locked bucket whose dates are read: a request each
 GONE = "NoSuchBucket"
+NAMED_FOR = timedelta(hours=2)  # a policy of a pool's bucket names those that were shut lately
 LINKS_UNTIL = timedelta(minutes=15)
 
 
@@ -91,10 +92,7 @@ class BucketVerifier:
             Tally(f"bucket:{bucket}", sum(1 for key in _keys(client, bucket, prefix) if _counts(scope, bucket, key)))
             for bucket, prefix in _places(client, scope.tenant_id)
         ]
-        policies = [
-            Tally(f"policy:{bucket}", 1) for bucket in _pools(client) if _named(client, bucket, scope.tenant_id)
-        ]
-        return (*(tallies or [Tally(f"bucket:{_own(scope.tenant_id)}", 0)]), *policies)
+        return tuple(tallies) or (Tally(f"bucket:{_own(scope.tenant_id)}", 0),)
 
     def control(self, scope: Scope) -> Control:
         """The same listing finds a version, a delete marker and an unfinished upload in a bucket of Tenure's own, and
@@ -109,8 +107,13 @@ class BucketVerifier:
         return Control(ok and not blind, f"{method} buckets")
 
     def residue(self, scope: Scope) -> tuple[Residue, ...]:
-        now = timezone.now()
+        now, client = timezone.now(), looking()
+        named = [bucket for bucket in _pools(client) if _named(client, bucket, scope.tenant_id)]
         return (
+            *(
+                Residue(f"policy of {bucket}", "it names the id whose sessions it keeps out", now + NAMED_FOR)
+                for bucket in named
+            ),
             Residue(
                 "vended storage sessions",
                 f"they end by themselves, after {SHORTEST_S // 60} to {LONGEST_S // 60} minutes, and reach no object",

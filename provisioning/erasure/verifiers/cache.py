@@ -1,6 +1,7 @@
 """What is left of a tenant in the cache: any key that names its id, in any way, in any logical database."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 
@@ -37,11 +38,11 @@ class CacheVerifier:
         return (Residue("the cache's own files", "AOF and RDB keep a key until they are written anew", None),)
 
 
-def _locator(client: object) -> str:
-    return f"cache:db{client.connection_pool.connection_kwargs['db']}"  # type: ignore[attr-defined]  of redis-py
+def _locator(client: Any) -> str:
+    return f"cache:db{client.connection_pool.connection_kwargs['db']}"
 
 
-def _left(client: object, scope: Scope) -> int:
+def _left(client: Any, scope: Scope) -> int:
     """By the id in both ways of writing it, wherever in the key it stands."""
     forms = (scope.tenant_id.hex, str(scope.tenant_id))
     keys = {key for form in forms for key in scanned(client, f"*{form}*")}

@@ -21,7 +21,7 @@ from provisioning.erasure.verifiers.looking import Connection, is_runtime, looki
 from tenants.classification import Blank, Delete, Retain
 from tenants.findings import Finding
 
-TENANT, RUN = "tenants_tenant", "provisioning_run"
+TENANT, RUN, EVENT = "tenants_tenant", "provisioning_run", "tenants_event"
 OUR_WORKFLOWS = "erase|erasure|tombstone"  # the record of the erasure itself, in the names of its workflows
 HOLD_TEXT = frozenset("text varchar bpchar citext jsonb json bytea inet cidr name xml _text _varchar".split())
 OPEN_RELATIONS = """
@@ -53,12 +53,19 @@ class _Relation:
         return [name for name, kind in self.columns.items() if kind in HOLD_TEXT]
 
     @property
+    def text(self) -> sql.Composable:
+        """SQL for everything in a row `t` that somebody may have written."""
+        columns = [name for name in self.texts if name not in CLOSED.get(self.name, ())]
+        listed = [_as_text(name, self.columns[name]) for name in columns] or [sql.SQL("''")]
+        return sql.SQL("lower(concat_ws(E'\\n', {}))").format(sql.SQL(", ").join(listed))
+
+    @property
     def unclassified(self) -> list[str]:
         if (policy := CONTROL.get(self.name)) is None:
             return [f"control:{self.name}"]
         if not isinstance(policy, Blank):
             return []
-        named = {*policy.values, *CLOSED.get(self.name, ())}
+        named = {*policy.columns, *CLOSED.get(self.name, ())}
         return [f"control:{self.name}.{column}" for column in self.texts if column not in named]
 
 
@@ -112,6 +119,8 @@ def _relations(connection: Connection) -> list[_Relation]:
         **direct,
         RUN: f"CASE WHEN t.workflow !~ '{OUR_WORKFLOWS}' THEN t.tenant_id END",
         TENANT: "t.id",
+        EVENT: "(SELECT t.tenant_id WHERE split_part(t.type, '.', 1) NOT IN ('operation', 'erasure') AND NOT EXISTS"
+        f" (SELECT FROM {RUN} p WHERE p.id = t.operation AND p.workflow ~ '{OUR_WORKFLOWS}'))",
         "django_admin_log": f"(SELECT p.id FROM {TENANT} p WHERE p.id = (CASE WHEN length(t.object_id) = 36"
         " AND pg_input_is_valid(t.object_id, 'uuid') THEN t.object_id::uuid END))",
     }
@@ -131,8 +140,8 @@ def _counted(connection: Connection, relations: list[_Relation], scope: Scope) -
         conditions = [needles.found_in(relation, words=erased)]
         if isinstance(policy, Delete | Blank) and relation.owner is not None and scope.kind == "tenant":
             conditions.append(_not_blank(relation, policy))
-        query = sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(
-            sql.Identifier(*relation.name.split(".")), sql.SQL(" OR ").join(conditions)
+        query = sql.SQL("SELECT count(*) FROM {} t CROSS JOIN LATERAL (SELECT {} AS held OFFSET 0) s WHERE {}").format(
+            sql.Identifier(*relation.name.split(".")), relation.text, sql.SQL(" OR ").join(conditions)
         )
         (n,) = connection.execute(query, needles.bound).fetchone() or (0,)
         if n or erased:
@@ -143,7 +152,7 @@ def _not_blank(relation: _Relation, policy: Delete | Blank) -> sql.Composable:
     mine = sql.SQL("({}) = %(tenant)s").format(sql.SQL(relation.owner or "NULL"))
     if isinstance(policy, Delete):
         return mine
-    filled = [_is_filled(name, value) for name, value in policy.values.items() if name in relation.columns]
+    filled = [_is_filled(name, value) for name, value in policy.columns.items() if name in relation.columns]
     return sql.SQL("({} AND ({}))").format(mine, sql.SQL(" OR ").join(filled))
 
 
@@ -180,13 +189,9 @@ class _Needles:
 
     def found_in(self, relation: _Relation, *, words: bool) -> sql.Composable:
         """Rows of the tenant's or of nobody's. Where words of ours are the content, only addresses are strange."""
-        columns = [name for name in relation.texts if name not in CLOSED.get(relation.name, ())]
-        text = sql.SQL("lower(concat_ws(E'\\n', {}))").format(
-            sql.SQL(", ").join(_as_text(name, relation.columns[name]) for name in columns)
-        )
-        tests = [sql.SQL("strpos({}, {}) > 0").format(text, sql.Placeholder(name)) for name in self.parts]
-        tests += [sql.SQL("{} ~ {}").format(text, sql.Placeholder(name)) for name in self.words if words]
-        if not columns or not tests:
+        tests = [sql.SQL("strpos(s.held, {}) > 0").format(sql.Placeholder(name)) for name in self.parts]
+        tests += [sql.SQL("s.held ~ {}").format(sql.Placeholder(name)) for name in self.words if words]
+        if not tests:
             return sql.SQL("false")
         mine = sql.SQL("coalesce(({}) = %(tenant)s, true)").format(sql.SQL(relation.owner or "NULL::uuid"))
         return sql.SQL("({} AND ({}))").format(mine, sql.SQL(" OR ").join(tests))

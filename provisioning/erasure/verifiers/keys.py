@@ -21,13 +21,15 @@ OF = "SELECT key_id, purpose, state, wrapped FROM data_key WHERE owner_ref = %s 
 
 
 class KeysVerifier:
-    """Counts keys that are not destroyed, by the keyring's own rows and by trying to open each."""
+    """Counts keys that are not destroyed, by the keyring's own rows and by trying to open each. A person has none."""
 
     store = "keys"
-    scopes: frozenset[Kind] = frozenset({"tenant"})
+    scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
 
     def coverage(self, scope: Scope) -> Coverage:
         """By the purposes that the keyring holds of this owner."""
+        if scope.kind == "subject":
+            return Coverage()
         purposes = {purpose for _id, purpose, _state, _wrapped in _rows(scope.tenant_id)}
         known, others = purposes & set(ERASED), purposes - set(ERASED)
         return Coverage(tuple(f"keys:{each}" for each in sorted(known)), (), tuple(f"keys:{e}" for e in sorted(others)))
@@ -37,6 +39,8 @@ class KeysVerifier:
 
     def count(self, scope: Scope) -> tuple[Tally, ...]:
         """A key that is marked as destroyed and still opens is counted as well."""
+        if scope.kind == "subject":
+            return (Tally("keys:data_key", 0, action="shred"),)
         left = [
             key_id
             for key_id, purpose, state, wrapped in _rows(scope.tenant_id)

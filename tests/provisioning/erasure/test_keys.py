@@ -4,14 +4,14 @@ import pytest
 from django.conf import settings as project
 
 from provisioning.erasure import controls
-from provisioning.erasure.erasers.keys import DESTROY, DISABLE, KeysEraser
+from provisioning.erasure.erasers.keys import KeysEraser
 from provisioning.erasure.verifiers.keys import KeysVerifier
 from provisioning.models import DataKey
 from provisioning.providers.keys import KeyDestroyed, KeyDisabled, data_key, data_keys, enable, rotate
 from tests.pair import Pair
 from tests.provisioning.erasure.counting import Killed, erased, scope_of, total, verdict
 
-VERIFIER = KeysVerifier()
+ERASER, VERIFIER = KeysEraser(), KeysVerifier()
 HANDLE = {"purpose": "tenant"}
 
 
@@ -23,7 +23,7 @@ def test_keys_are_disabled_and_then_destroyed_and_globexs_open_on(changing_pair:
     controls.plant(acme.tenant_id)
     before = data_key(globex, HANDLE)
 
-    assert erased(KeysEraser(DISABLE), scope) == 0
+    assert ERASER.disable(scope, lambda: None) == 3
     with pytest.raises(KeyDisabled):
         data_key(acme, HANDLE)
     assert verdict(VERIFIER, scope).reasons == ("keys:data_key still holds 3",)
@@ -35,9 +35,9 @@ def test_keys_are_disabled_and_then_destroyed_and_globexs_open_on(changing_pair:
     ]
 
     with pytest.raises(Killed):
-        erased(KeysEraser(DESTROY), scope, dies_at=1)
-    assert erased(KeysEraser(DESTROY), scope) == 3
-    assert erased(KeysEraser(DESTROY), scope) == 0
+        erased(ERASER, scope, dies_at=1)
+    assert erased(ERASER, scope) == 3
+    assert erased(ERASER, scope) == 0
     with pytest.raises(KeyDestroyed):
         data_key(acme, HANDLE)
     found = verdict(VERIFIER, scope)
