@@ -14,14 +14,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any, Literal
 from uuid import UUID
 
 from provisioning.erasure.stores import Budget, Enumeration, Identifier, Kind, Lease, Progress, Scope
 from provisioning.providers.bucket import PAGE, NotOwnBucket, Place
-from provisioning.providers.s3 import BucketMissing, StoreUnreachable, s3_client, s3_errors
+from provisioning.providers.s3 import BucketMissing, s3_client, s3_errors
 from tenants.findings import Finding, Severity
 from tenants.models import Placement
 from tenants.placement import bucket_name, pool_bucket, tenant_key
@@ -62,7 +62,7 @@ class BucketEraser:
         """One stretch of a pass over all places. Raises NotOwnBucket, StoreRefused or StoreUnreachable."""
         at = _At(**json.loads(cursor)) if cursor else _At()
         wanted = names(scope.identifiers, found.items.get("keys", ())) if scope.kind == "subject" else _everything
-        sweep = _Sweep(scope.tenant_id, wanted, budget, lease)
+        sweep = _Sweep(wanted, budget, lease, left=at.left)
         places = list(places_of(scope.tenant_id))
         while at.place < len(places):
             place = _own(places[at.place], scope.tenant_id)
@@ -70,39 +70,40 @@ class BucketEraser:
                 if (rest := sweep.versions(place, at)) is not None:
                     return sweep.progress(cursor=rest)
                 sweep.uploads(place)
-                if scope.kind == "tenant" and not sweep.refused:
-                    _closed(place, lease)
+                if scope.kind == "tenant":
+                    sweep.close(place)
             at = _At(place=at.place + 1)
         return sweep.progress(cursor=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _At:
-    """Where a pass stands: in which place, and behind which key and version."""
+    """Where a pass stands: in which place, and behind which key and version. `left`: it will take another one."""
 
     place: int = 0
     key: str = ""
     version: str = ""
+    left: bool = False
 
 
 @dataclass(slots=True)
 class _Sweep:
     """What one call does, and what it has done."""
 
-    tenant_id: UUID
     wanted: Wanted
     budget: Budget
     lease: Lease
     deleted: int = 0
     absent: int = 0
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left: bool = False
 
     def versions(self, place: Place, at: _At) -> str | None:
         """Delete versions and markers from `at` on. Returns where to go on when the budget is used up."""
         while True:
             size = min(PAGE, self.budget.items - self.deleted - self.absent - self.refused.total())
             if size <= 0 or monotonic() > self.budget.until:
-                return json.dumps({"place": at.place, "key": at.key, "version": at.version})
+                return json.dumps(asdict(replace(at, left=self.left)))
             page = _page(place, size, key=at.key, version=at.version)
             self._delete(place, [item for item in _items(page) if self.wanted(item["Key"][len(place.prefix) :])])
             if not page["IsTruncated"]:
@@ -127,6 +128,21 @@ class _Sweep:
             if not new:
                 return
 
+    def close(self, place: Place) -> None:
+        """Remove the own bucket, once the store says that it is empty: see providers/bucket.py's first Note.
+
+        What is left was refused, now or earlier in this pass, or was written meanwhile: it takes another pass.
+        """
+        client = s3_client()
+        with s3_errors("look into", place.bucket):
+            uploads = client.list_multipart_uploads(Bucket=place.bucket, Prefix=place.prefix).get("Uploads", ())
+        if _items(_page(place, 1)) or uploads:
+            self.left = True
+        elif not place.prefix:
+            self.lease()
+            with s3_errors("delete", place.bucket):
+                client.delete_bucket(Bucket=place.bucket)
+
     def progress(self, cursor: str | None) -> Progress:
         failed = tuple(
             Finding(
@@ -138,9 +154,15 @@ class _Sweep:
             )
             for (place, code), n in self.refused.items()
         )
-        over = cursor is None and not failed
-        wait = RETRY_S if failed and cursor is None else None
-        return Progress(self.deleted, self.absent, failed=failed, cursor=cursor, done=over, retry_after=wait)
+        another_pass = cursor is None and bool(failed or self.left)
+        return Progress(
+            self.deleted,
+            self.absent,
+            failed=failed,
+            cursor=cursor,
+            done=cursor is None and not another_pass,
+            retry_after=RETRY_S if another_pass and not self.deleted else None,
+        )
 
     def _delete(self, place: Place, doomed: list[dict[str, Any]]) -> None:
         if not doomed:
@@ -187,19 +209,6 @@ def _own(place: Place, tenant_id: UUID) -> Place:
     if place.prefix != own:
         raise NotOwnBucket(f"{place} is not this tenant's alone.")
     return place
-
-
-def _closed(place: Place, lease: Lease) -> None:
-    """The own bucket is removed, once the store says that nothing is in it: see providers/bucket.py's first Note."""
-    client = s3_client()
-    with s3_errors("look into", place.bucket):
-        uploads = client.list_multipart_uploads(Bucket=place.bucket, Prefix=place.prefix).get("Uploads", ())
-    if _items(_page(place, 1)) or uploads:
-        raise StoreUnreachable(f"{place} was written to meanwhile; the rest goes next time.")
-    if not place.prefix:
-        lease()
-        with s3_errors("delete", place.bucket):
-            client.delete_bucket(Bucket=place.bucket)
 
 
 def _listed(place: Place) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ What is cached of one person nobody can tell for sure, and a cache may forget: o
 as well. Those that are seen to hold an identifier are counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from time import monotonic
 from typing import Any, Literal
@@ -56,14 +56,14 @@ def _pattern(scope: Scope) -> str:
 
 def _speaks_of(scope: Scope, client: Any, key: bytes) -> bool:
     """Whether an identifier stands in the key or in what it holds, of whatever type."""
-    read = {
+    read: dict[bytes, Callable[[], Iterable[bytes]]] = {
         b"string": lambda: [client.get(key) or b""],
         b"list": lambda: client.lrange(key, 0, -1),
         b"hash": lambda: [part for pair in client.hgetall(key).items() for part in pair],
         b"set": lambda: client.smembers(key),
         b"zset": lambda: client.zrange(key, 0, -1),
-    }.get(client.type(key), list)
-    text = b"\n".join([key, *read()]).decode(errors="replace").lower()
+    }
+    text = b"\n".join([key, *read.get(client.type(key), tuple)()]).decode(errors="replace").lower()
     return any(each.value.lower() in text for each in scope.identifiers)
 
 
