@@ -3,8 +3,9 @@
 One run on one server. Plain Django, django-tenants, ours in the schema tier and in pools take turns in small rounds: a
 point read, ten of them in a transaction, a list of fifty rows, an insert, ten in a transaction, an update, and a join
 of five tables. All have the same 1,000 rows for the tenant that is measured; a pool has as many again for each other
-tenant in it. All connect over TCP on the loopback address, and PostgreSQL does not wait for the disk, which would hide
-the differences. Then the onboarding of pools, on a server as durable as a real one.
+tenant in it, and so has a second plain Django, which knows of no tenants: what tables of that size cost, whoever asks.
+All connect over TCP on the loopback address, and PostgreSQL does not wait for the disk, which would hide the
+differences. Then the onboarding of pools, on a server as durable as a real one.
 
 ISOLATION_TENANTS, ISOLATION_ROUNDS, ISOLATION_BULK and ISOLATION_PARTS (of `queries,encryption,posts,bulk`) make it
 smaller, for a try.
@@ -32,6 +33,7 @@ POSTED = 15
 PARTS = os.environ.get("ISOLATION_PARTS", "queries,encryption,posts,bulk").split(",")
 STORE = ",".join(store.APPS)
 
+CROWDED = f"plain Django, the rows of {TENANTS:,}"
 PLAIN, PEER, PEER_LIMITED = "plain Django", "django-tenants", "django-tenants, TENANT_LIMIT_SET_CALLS"
 SCHEMA, ALONE, UNSIGNED = "ours, schema tier", "ours, pool of 1 tenant", "the same with a setting that nobody signed"
 POOL = f"ours, pool of {TENANTS:,} tenants"
@@ -67,13 +69,14 @@ def queries() -> dict[str, float]:
 
 def rivals_of(stack: embedded.Stack, loaded: Mapping[str, Any]) -> dict[str, Rival]:
     port = stack.ports.postgres
-    plain, peer = prepare_peers(stack.superuser_url, port)
+    plain, crowded, peer = prepare_peers(stack.superuser_url, port, TENANTS)
 
     def ours(tenants: Sequence[Any], **more: Any) -> Rival:
         return Rival("ours", {"tenants": tenants, **more}, port)
 
     return {
         PLAIN: plain,
+        CROWDED: crowded,
         PEER: peer,
         PEER_LIMITED: replace(peer, limits=True),
         SCHEMA: ours(loaded["schema"]),
@@ -95,6 +98,8 @@ def ratios(seconds: Seconds) -> dict[str, float]:
         figures[f"{prefix}_read1_vs_django_tenants"] = over(name, "read1", PEER)
         figures |= {f"{prefix}_{operation}_vs_plain": over(name, operation, PLAIN) for operation in TIMES}
     for operation in TIMES:
+        figures[f"pool_{operation}_vs_plain_of_as_many_rows"] = over(POOL, operation, CROWDED)
+        figures[f"pool_of_1_{operation}_vs_plain"] = over(ALONE, operation, PLAIN)
         figures[f"pool_{operation}_vs_pool_of_1"] = over(POOL, operation, ALONE)
         figures[f"signed_{operation}_vs_unsigned"] = over(ALONE, operation, UNSIGNED)
         figures[f"django_tenants_{operation}_vs_plain"] = over(PEER, operation, PLAIN)

@@ -19,7 +19,7 @@ from uuid import UUID
 import django
 from django.db import transaction
 
-from benchmarks.isolation_rows import CATEGORIES, ORDERS, PRODUCTS
+from benchmarks.isolation_rows import CATEGORIES, ORDERS, PRODUCTS, id_among
 
 if TYPE_CHECKING:
     from tenants.context import TenantContext
@@ -31,8 +31,8 @@ LIST = 50
 
 def main() -> None:
     django.setup()
-    scope = scope_of(json.loads(sys.stdin.readline()))
-    operations = made_operations()
+    given = json.loads(sys.stdin.readline())
+    scope, operations = scope_of(given), made_operations(given.get("several", 1))
     for line in sys.stdin:
         name, times = line.split()
         print(json.dumps([timed(scope, operations[name]) for _turn in range(int(times))]), flush=True)
@@ -46,26 +46,30 @@ def timed(scope: Scope, operation: Callable[[], object]) -> float:
     return time.perf_counter() - before
 
 
-def made_operations() -> dict[str, Callable[[], object]]:
+def made_operations(several: int) -> dict[str, Callable[[], object]]:
+    """All on the rows of one, though they lie among those of several."""
     from benchmarks.store.models import Line, Product
 
+    def one_of(count: int) -> int:
+        return id_among(random.randint(1, count), several, (several + 1) // 2)
+
     def read() -> object:
-        return Product.objects.get(pk=random.randint(1, PRODUCTS))
+        return Product.objects.get(pk=one_of(PRODUCTS))
 
     def insert() -> object:
-        order, product = random.randint(1, ORDERS), random.randint(1, PRODUCTS)
+        order, product = one_of(ORDERS), one_of(PRODUCTS)
         return Line.objects.create(order_id=order, product_id=product, quantity=1, price="9.99")
 
     def listed() -> None:
-        rows = list(Product.objects.filter(category_id=random.randint(1, CATEGORIES)).order_by("name")[:LIST])
+        rows = list(Product.objects.filter(category_id=one_of(CATEGORIES)).order_by("name")[:LIST])
         assert len(rows) == LIST
 
     def update() -> None:
-        assert Product.objects.filter(pk=random.randint(1, PRODUCTS)).update(stock=random.randint(1, 99)) == 1
+        assert Product.objects.filter(pk=one_of(PRODUCTS)).update(stock=random.randint(1, 99)) == 1
 
     def join() -> None:
         lines = Line.objects.select_related("order__customer", "product__category")
-        assert len(lines.filter(order_id=random.randint(1, ORDERS)).order_by("pk")[:5]) == 5
+        assert len(lines.filter(order_id=one_of(ORDERS)).order_by("pk")[:5]) == 5
 
     def in_transaction(act: Callable[[], object], times: int) -> Callable[[], None]:
         def several() -> None:

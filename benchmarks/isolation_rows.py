@@ -1,11 +1,12 @@
 """Part of the isolation benchmark: 1,000 rows a tenant, made on the server.
 
 A pool's rows lie mixed, as years of use would leave them: each tenant's are scattered over as many pages as can be.
+So do those of a plain application with as many rows, which has no tenants and hence an id for each: see `id_among`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -15,40 +16,66 @@ CATEGORIES, CUSTOMERS, PRODUCTS, ORDERS, LINES = 4, 96, 200, 100, 600
 LINES_PER_ORDER = LINES // ORDERS
 PER_TENANT = CATEGORIES + CUSTOMERS + PRODUCTS + ORDERS + LINES
 
-# How many of each table, and the columns of row number n. Fifty products are in each category.
-ROWS: dict[str, tuple[int, str, str]] = {
-    "store_category": (CATEGORIES, "name", "'Category ' || n"),
+FIRST_FREE_ID = 100_000_000
+
+Values = Callable[[Callable[[str], str]], str]
+# How many of each table, and the columns of row number n, given what makes an id of the number of a row that is meant.
+# Fifty products are in each category.
+ROWS: dict[str, tuple[int, str, Values]] = {
+    "store_category": (CATEGORIES, "name", lambda _id: "'Category ' || n"),
     "store_customer": (
         CUSTOMERS,
         "name, email, joined_at",
-        "'Customer ' || n, 'customer' || n || '@example.org', timestamptz '2026-01-01' + n * interval '1 hour'",
+        lambda _id: (
+            "'Customer ' || n, 'customer' || n || '@example.org', timestamptz '2026-01-01' + n * interval '1 hour'"
+        ),
     ),
     "store_product": (
         PRODUCTS,
         "category_id, name, description, price, stock",
-        f"1 + n % {CATEGORIES}, 'Product ' || n, 'What it is, in a few words, number ' || n, n % 90 + 9.99, n",
+        lambda id_of: (
+            f"{id_of(f'1 + n % {CATEGORIES}')}, 'Product ' || n, 'What it is, in a few words, number ' || n,"
+            " n % 90 + 9.99, n"
+        ),
     ),
     "store_order": (
         ORDERS,
         "customer_id, placed_at",
-        f"1 + n % {CUSTOMERS}, timestamptz '2026-02-01' + n * interval '1 hour'",
+        lambda id_of: f"{id_of(f'1 + n % {CUSTOMERS}')}, timestamptz '2026-02-01' + n * interval '1 hour'",
     ),
     "store_line": (
         LINES,
         "order_id, product_id, quantity, price",
-        f"1 + n % {ORDERS}, 1 + (n * 7) % {PRODUCTS}, 1 + n % 5, n % 90 + 9.99",
+        lambda id_of: f"{id_of(f'1 + n % {ORDERS}')}, {id_of(f'1 + (n * 7) % {PRODUCTS}')}, 1 + n % 5, n % 90 + 9.99",
     ),
 }
 TENANTS = "benchmark_tenants"
 
 
-def fill(connection: psycopg.Connection, schema: str) -> None:
-    """One tenant's rows in a schema of its own. `connection` is a superuser's, in autocommit."""
+def id_among(number: int, several: int, which: int) -> int:
+    """The id of row `number` of the one that is `which` among several (from 1), in an application that has them all."""
+    return (number - 1) * several + which
+
+
+def fill(connection: psycopg.Connection, schema: str, *, several: int = 1) -> None:
+    """One tenant's rows in a schema of its own, or those of several that no column tells apart.
+
+    `connection` is a superuser's, in autocommit.
+    """
     with connection.transaction():
         _without_triggers(connection)
-        for table, (count, columns, values) in ROWS.items():
-            text = "INSERT INTO {} (id, {}) SELECT n, {} FROM generate_series(1, {}) AS n"
-            _run(connection, text, sql.Identifier(schema, table), columns, values, count)
+        with _without_indexes(connection, schema):
+            for table, (count, columns, values) in ROWS.items():
+                text = (
+                    "INSERT INTO {} (id, {}) SELECT {}, {}"
+                    " FROM generate_series(1, {}) AS n, generate_series(1, {}) AS which"
+                )
+
+                def id_of(number: str) -> str:
+                    return f"({number} - 1) * {several} + which"
+
+                made = id_of("n"), values(id_of), count, several
+                _run(connection, text, sql.Identifier(schema, table), columns, *made)
     _finish(connection, schema)
 
 
@@ -67,7 +94,7 @@ def fill_pool(connection: psycopg.Connection, schema: str, tenants: Sequence[str
         with _without_indexes(connection, schema):
             for table, (count, columns, values) in ROWS.items():
                 text = "INSERT INTO {} (tenant_id, id, {}) SELECT t.id, n, {} FROM generate_series(1, {}) AS n, {} AS t"
-                _run(connection, text, sql.Identifier(schema, table), columns, values, count, TENANTS)
+                _run(connection, text, sql.Identifier(schema, table), columns, values(_alone), count, TENANTS)
         connection.execute(
             "INSERT INTO tenure_guard.placement (tenant, incarnation, open)"
             f" SELECT id, gen_random_uuid(), true FROM {TENANTS} ON CONFLICT DO NOTHING"
@@ -109,9 +136,14 @@ def _finish(connection: psycopg.Connection, schema: str) -> None:
     """Sequences past the rows, statistics, and nothing left for the autovacuum to do meanwhile."""
     for table in ROWS:
         name = sql.Identifier(schema, table).as_string()
-        connection.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), 1000000)", [name])
+        connection.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [name, FIRST_FREE_ID])
         connection.execute(sql.SQL("VACUUM (FREEZE, ANALYZE) {}").format(sql.Identifier(schema, table)))
     connection.execute("CHECKPOINT")
+
+
+def _alone(number: str) -> str:
+    """Ids of a tenant in a pool count from 1."""
+    return number
 
 
 def _run(connection: psycopg.Connection, text: str, table: sql.Identifier, *parts: str | int) -> None:

@@ -106,21 +106,26 @@ def count_flights(rivals: Mapping[str, Rival], port: int) -> dict[str, dict[str,
     return flights
 
 
-def prepare_peers(superuser_url: str, port: int) -> tuple[Rival, Rival]:
-    """Plain Django and django-tenants, each migrated by its own command into a database of its own, with the rows."""
+def prepare_peers(superuser_url: str, port: int, several: int) -> tuple[Rival, Rival, Rival]:
+    """Plain Django with one tenant's rows, and with those of several; and django-tenants.
+
+    Each is migrated by its own command into a database of its own.
+    """
     plain = Rival("plain", {"plain": True}, port, "rival_plain")
+    crowded = Rival("plain", {"plain": True, "several": several}, port, "rival_crowded")
     schemas = Rival("schemas", {"schema": SCHEMA}, port, "rival_schemas")
     with psycopg.connect(superuser_url, autocommit=True) as superuser:
         role = sql.Identifier(ROLE)
         superuser.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(PASSWORD)))
-        for rival in (plain, schemas):
+        for rival in (plain, crowded, schemas):
             superuser.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(rival.database), role))
-    _command(plain, "django", "migrate", "--verbosity", "0")
+    for rival in (plain, crowded):
+        _command(rival, "django", "migrate", "--verbosity", "0")
     _command(schemas, "benchmarks.peer.creating", said=f"{SCHEMA}\n")
-    for rival, schema in ((plain, "public"), (schemas, SCHEMA)):
+    for rival, schema, rows in ((plain, "public", 1), (crowded, "public", several), (schemas, SCHEMA, 1)):
         with psycopg.connect(superuser_url.rsplit("/", 1)[0] + f"/{rival.database}", autocommit=True) as superuser:
-            isolation_rows.fill(superuser, schema)
-    return plain, schemas
+            isolation_rows.fill(superuser, schema, several=rows)
+    return plain, crowded, schemas
 
 
 def _command(rival: Rival, module: str, *words: str, said: str = "") -> None:

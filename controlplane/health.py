@@ -21,6 +21,8 @@ from django.views.decorators.http import require_safe
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
+from provisioning.erasure.restored import behind_lately
+from provisioning.errors import Transient
 from provisioning.models import Queue, QueuePulse, Release
 from tenants.isolation.routing import control_labels
 
@@ -107,6 +109,16 @@ def release() -> None:
             raise Missing("No release of the tenant application is published. Run `manage.py publish_release`.")
 
 
+def erasures() -> None:
+    """A database that is older than an erasure is not served: it would bring the erased data back."""
+    with _database_trouble("the ledger of erasures cannot be read"):
+        try:
+            if restored := behind_lately():
+                raise Missing(" ".join(map(str, restored)))
+        except Transient as error:
+            raise Missing("The ledger of erasures cannot be read.") from error
+
+
 def workers() -> None:
     with _database_trouble("the control database does not tell"):
         recent = QueuePulse.objects.filter(looked_at__gte=timezone.now() - WORKERS_LOOK_EVERY)
@@ -124,6 +136,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "cache": cache_server,
     "object_store": object_store,
     "release": release,
+    "erasures": erasures,
     "workers": workers,
 }
 

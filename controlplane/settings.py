@@ -38,6 +38,7 @@ if TENANT_SQL and TENANT_APPS:
     raise ImproperlyConfigured(
         "TENANT_SQL and TENANT_APPS are both set. Unset one: a tenant application is of one kind."
     )
+TENURE_PERSONAL_DATA = env.text("TENURE_PERSONAL_DATA", "")  # a Python file; see tenants/classification.py
 TENANT_DOMAIN = env.text("TENANT_DOMAIN", "localhost")  # a tenant lives at <slug>.<this>
 TENANT_URL = env.text("TENANT_URL", "http://{slug}.localhost:8001/")
 
@@ -137,6 +138,11 @@ if env.text("TENURE_CONTEXT_SECRET_FORMER", ""):
     TENURE_CONTEXT_SECRET_FORMER = env.key("TENURE_CONTEXT_SECRET_FORMER", unlike=("TENURE_CONTEXT_SECRET",))
 TENURE_TOKEN_ISSUER = env.text("TENURE_TOKEN_ISSUER", "tenure")  # `iss` and `aud` of tenants' tokens
 TENURE_TOKEN_AUDIENCE = env.text("TENURE_TOKEN_AUDIENCE", "tenant-application")
+
+# --- evidence ------------------------------------------------------------------------------------------------------
+TENURE_EVIDENCE_BUCKET = env.text("TENURE_EVIDENCE_BUCKET", "")  # of signed checkpoints; empty: named after their key
+TENURE_EVIDENCE_DAYS = env.number("TENURE_EVIDENCE_DAYS", 365)  # how long nobody can delete one, where the store can
+TENURE_STATUS_URL = env.text("TENURE_STATUS_URL", "")  # printed on certificates: where their status list is
 
 # --- engine --------------------------------------------------------------------------------------------------------
 TENURE_LEASE_S = env.number("TENURE_LEASE_S", 30)

@@ -33,8 +33,10 @@ from provisioning.databases.pool_layout import rotate_password as rotate_pool_pa
 from provisioning.engine import control, drive
 from provisioning.engine import sweep as sweeping
 from provisioning.engine.start import start
+from provisioning.erasure import checkpoints, issuing, keeping, restored
 from provisioning.errors import KeyReused, OperationInProgress, ReasonMissing
 from provisioning.models import Queue, Run
+from provisioning.providers import evidence_keys as signing_keys
 from provisioning.rollout import verbs as rollouts
 from provisioning.rollout.adoption import adopt as adopt_drift
 from provisioning.rollout.drift import survey as survey_drift
@@ -114,6 +116,13 @@ rehearse_rollout, latest_rehearsal = rollouts.rehearse_rollout, rollouts.latest_
 resume_rollout, retry_failed, skip_target, cancel_rollout = (
     rollouts.resume_rollout, rollouts.retry_failed, rollouts.skip_target, rollouts.cancel_rollout,
 )  # fmt: skip
+
+keep_evidence, evidence_is_write_once, checkpoints_outside = (
+    keeping.keep_evidence, keeping.is_write_once, checkpoints.outside,
+)  # fmt: skip
+certificate_keys, certificate_status, withdraw_certificates = issuing.public_key, issuing.status_list, issuing.withdraw
+evidence_keys, rotate_evidence_key = signing_keys.as_pem, signing_keys.rotate
+databases_behind, replay_tombstones = restored.behind, restored.replay_tombstones
 
 
 class VersionMismatch(TenureError):
@@ -325,12 +334,14 @@ __all__ = [
     "PlanChanged", "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused",
     "RolloutTerms", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget",
     "VersionMismatch", "actions_of", "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance",
-    "approve_rollout", "begin_context_keys", "cancel", "cancel_rollout", "change_cluster", "change_pool",
-    "current_release", "destroy_data_key", "finish_context_keys", "force_complete", "hand_out_credentials",
-    "hand_out_data_keys", "latest_rehearsal", "mint_token", "onboard", "onboard_together", "pause", "pause_rollout",
-    "plan_approval", "plan_context_keys", "plan_of", "plan_onboard", "plan_repair_of_drift", "plan_rollout",
-    "progress_of", "propose_rollout", "publish", "published_keys", "register_cluster", "rehearse_rollout",
-    "repair_drift", "replace_token_keys", "resume", "resume_rollout", "retired_data_keys", "retry", "retry_failed",
-    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_pool_password", "rotate_token_key", "skip",
-    "skip_target", "survey_drift", "sweep", "target_named", "targets_of", "undo", "update_tenant", "verify_resources",
+    "approve_rollout", "begin_context_keys", "cancel", "cancel_rollout", "certificate_keys", "certificate_status",
+    "change_cluster", "change_pool", "checkpoints_outside", "current_release", "databases_behind", "destroy_data_key",
+    "evidence_is_write_once", "evidence_keys", "finish_context_keys", "force_complete", "hand_out_credentials",
+    "hand_out_data_keys", "keep_evidence", "latest_rehearsal", "mint_token", "onboard", "onboard_together", "pause",
+    "pause_rollout", "plan_approval", "plan_context_keys", "plan_of", "plan_onboard", "plan_repair_of_drift",
+    "plan_rollout", "progress_of", "propose_rollout", "publish", "published_keys", "register_cluster",
+    "rehearse_rollout", "repair_drift", "replace_token_keys", "replay_tombstones", "resume", "resume_rollout",
+    "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key",
+    "rotate_evidence_key", "rotate_pool_password", "rotate_token_key", "skip", "skip_target", "survey_drift", "sweep",
+    "target_named", "targets_of", "undo", "update_tenant", "verify_resources", "withdraw_certificates",
 ]  # fmt: skip

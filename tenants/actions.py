@@ -53,6 +53,11 @@ class AuditAction(StrEnum):
     ROLLOUT_TARGET_SKIPPED = "rollout.target_skipped"
     USER_CREATED = "user.created"
     AUDIT_VERIFIED = "audit.verified"
+    PAYLOAD_ERASED = "payload.erased"
+    KEY_DESTROYED = "key.destroyed"
+    EVIDENCE_KEY_ROTATED = "evidence_key.rotated"
+    CERTIFICATE_ISSUED = "certificate.issued"
+    CERTIFICATE_WITHDRAWN = "certificate.withdrawn"
     CONTEXT_KEY_ROTATED = "context_key.rotated"
     ISOLATION_REFUSED_DATABASE = "isolation.refused.database"
     ISOLATION_REFUSED_STORAGE = "isolation.refused.storage"
@@ -92,14 +97,18 @@ class ObjectType(StrEnum):
     ROLLOUT = "rollout"
     USER = "user"
     AUDIT_CHAIN = "audit_chain"
+    CERTIFICATE = "certificate"
     PROCESS = "process"
 
 
 COUNTS = frozenset(
-    "attempts bytes chains credentials duration_s entries findings objects rows scopes steps "
+    "attempts bytes chains checkpoints credentials duration_s entries findings objects payloads rows scopes steps "
     "targets tenants version wave".split()
 )
 """What may be counted in an entry. `duration_s` is a life time of credentials in seconds."""
+
+PERSONAL = frozenset({"actor_name", "reason"})
+"""What may be sealed beside an entry: the name a person went by, and what they typed. See tenants/audit/payloads.py."""
 
 SYSTEM_ACTORS = frozenset({"engine", "isolation", "setup", "supervisor", "sweeper"})
 ActorKind = Literal["api_key", "user", "command", "system"]

@@ -57,17 +57,25 @@ class Delete(OfPeople):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blank(OfPeople):
-    """The person's rows stay, and these columns get these values: None, or a word that says nothing. Never a hash."""
+    """The person's rows stay, and these columns get these values: None, or a word that says nothing. Never a hash.
+
+    `keeps`: the other columns that could hold words, and hold nothing of the person. None may be forgotten.
+    """
 
     columns: Mapping[str, Any]
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retain(OfPeople):
-    """The person's rows stay as they are, on this legal ground, until this day if one is known."""
+    """The person's rows stay as they are, on this legal ground, until this day if one is known.
+
+    `keeps`: every column that could hold words, so that nobody keeps one without having thought of it.
+    """
 
     ground: str
     until: date | None = None
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,22 @@ from typing import Any
 import pytest
 
 from controlplane.stack.embedded import Stack
-from tests import databases, fleet, pool_by_hand
+from provisioning.databases import programs
+from tests import databases, fleet, pool_by_hand, warm
 from tests import live as processes
 from tests import pair as side_by_side
 
 
 @pytest.fixture(scope="session")
-def migrated(stack: Stack, django_db_blocker: Any) -> None:
+def warm_programs(stack: Stack) -> Iterator[None]:
+    """Publishing and replaying start their programs as forks of one process: see warm.py."""
+    with warm.served(stack.folder / "warm") as python:
+        programs.PYTHON[:] = python
+        yield
+
+
+@pytest.fixture(scope="session")
+def migrated(stack: Stack, warm_programs: None, django_db_blocker: Any) -> None:
     """The control and keyring databases migrated once, kept as a template."""
     with django_db_blocker.unblock():
         databases.migrate()

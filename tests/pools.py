@@ -35,9 +35,10 @@ def none_left(stack: Stack) -> Iterator[None]:
     """The schemas of pools that are made inside are gone afterwards: no control database will know of them."""
     with _superuser(stack) as superuser:
         former = _schemas(superuser)
-        try:
-            yield
-        finally:
+    try:
+        yield
+    finally:
+        with _superuser(stack) as superuser:
             for schema in _schemas(superuser) - former:
                 superuser.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
 from controlplane.keys import MOST_DAYS, key_of, make_key
 from controlplane.models import ApiKey, Scope
 from controlplane.stack.files import write_private
-from tenants.actions import Actor
+from tenants import audit
+from tenants.audit import Actor, AuditAction, Entry, ObjectType
 from tenants.isolation.grants import grant_runtime
 from tenants.models import Plan
 from tenants.states import Tier
@@ -58,8 +59,10 @@ def set_up(say: Callable[[str], None]) -> str:
 
 def make_plans() -> None:
     """A plan for each tier to begin with; whoever has any keeps their own."""
-    if not Plan.objects.exists():
-        Plan.objects.bulk_create(
+    if Plan.objects.exists():
+        return
+    with transaction.atomic():
+        made = Plan.objects.bulk_create(
             Plan(
                 name=name,
                 tier=tier,
@@ -68,6 +71,9 @@ def make_plans() -> None:
             )
             for name, (tier, description) in PLANS.items()
         )
+        audit.write_together(
+            Entry(AuditAction.PLAN_CREATED, actor=SETUP, object=(ObjectType.PLAN, plan.pk)) for plan in made
+        )
 
 
 def first_secrets() -> str:
@@ -75,7 +81,9 @@ def first_secrets() -> str:
     lines = []
     if not get_user_model().objects.exists():
         password = secrets.token_urlsafe(15)
-        get_user_model().objects.create_superuser(username=OPERATOR, password=password)
+        with transaction.atomic():
+            user = get_user_model().objects.create_superuser(username=OPERATOR, password=password)
+            audit.write(AuditAction.USER_CREATED, actor=SETUP, object=(ObjectType.USER, user.pk))
         lines += [f"  Sign in    {OPERATOR} / {password}"]
     if not ApiKey.objects.exists():
         key = make_key(principal=OPERATOR, name="first run", scopes=list(Scope), actor=SETUP)

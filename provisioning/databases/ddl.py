@@ -22,6 +22,15 @@ REPLAY = """
     CREATE TABLE IF NOT EXISTS {house}.replay (
         target text PRIMARY KEY, path uuid NOT NULL, done integer NOT NULL, cursor jsonb);
 """
+# One row that no policy shows to anybody: who finds it is past row security. Verifiers begin with it (see vantage.py).
+CONTROL = """
+    CREATE TABLE IF NOT EXISTS {house}.control (tenant_id uuid PRIMARY KEY);
+    INSERT INTO {house}.control SELECT '00000000-0000-4000-8000-000000000000'
+        WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass({control}) AND relrowsecurity);
+    ALTER TABLE {house}.control ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+    GRANT USAGE ON SCHEMA {house} TO {verifier};
+    GRANT SELECT ON {house}.control TO {verifier};
+"""
 STAMP = sql.SQL(Path(__file__).with_name("stamp.sql").read_text())  # a function in HOUSE; see stamp.py
 
 TENANT_TABLE_RIGHTS = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
@@ -47,13 +56,19 @@ def prepare_database() -> sql.Composed:
             tenant_id uuid PRIMARY KEY, fence bigint NOT NULL, run_id uuid NOT NULL);
         """
         + REPLAY
+        + CONTROL
         + """
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT USAGE ON SCHEMAS TO {verifier};
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON TABLES TO {verifier};
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON SEQUENCES TO {verifier};
         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
         """
-    ).format(house=sql.Identifier(HOUSE), owner=sql.Identifier(OWNER), verifier=sql.Identifier(VERIFIER))
+    ).format(
+        house=sql.Identifier(HOUSE),
+        control=sql.Literal(f"{HOUSE}.control"),
+        owner=sql.Identifier(OWNER),
+        verifier=sql.Identifier(VERIFIER),
+    )
     return rights + STAMP
 
 

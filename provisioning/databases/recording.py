@@ -2,19 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 
-import provisioning
 from provisioning.databases.ddl import OWNER
+from provisioning.databases.programs import started
 from provisioning.databases.recorder import Job
 from provisioning.errors import Permanent
 
@@ -64,7 +61,7 @@ def told(
     events: list[tuple[str, dict[str, Any]]] = []
     at = "starting Django"
     with tempfile.TemporaryFile("w+") as complaints:
-        with _started(program, complaints) as process:
+        with started(program, complaints=complaints) as process:
             assert process.stdin is not None  # noqa: S101  for the type checker: both are pipes
             assert process.stdout is not None  # noqa: S101
             process.stdin.write(json.dumps(asdict(job)))  # not an argument: it holds the password
@@ -80,18 +77,6 @@ def told(
             complaints.seek(0)
             raise MigrationFailed(f"{at}: {last_line(complaints.read())}", migration=at)
     return events
-
-
-def _started(program: str, complaints: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        (sys.executable, "-m", f"provisioning.databases.{program}"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=complaints,
-        text=True,
-        cwd=Path(provisioning.__file__).parent.parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
 
 
 def database_of(url: str) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _acting(
         _allow(run, verb)
         record.write_event(run, kind, detail=reason or "", actor=actor)
         yield
-        record.write_audit(run, action, actor=actor, outcome=Outcome.DONE)
+        record.write_audit(run, action, actor=actor, outcome=Outcome.DONE, reason=reason or "")
         bell.ring_after_commit(Queue(run.queue))
 
 

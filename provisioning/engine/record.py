@@ -263,12 +263,17 @@ def event(run: Run, kind: EventKind, *, detail: str = "", actor: Actor | None = 
     )
 
 
-def write_audit(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome = audit.Outcome.DONE) -> None:
-    """One entry of the audit log: last in its transaction, since it locks the tenant's chain."""
-    audit.write_together([entry(run, action, actor=actor, outcome=outcome)])
+def write_audit(
+    run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome = audit.Outcome.DONE, reason: str = ""
+) -> None:
+    """One entry of the audit log: last in its transaction, since it locks the tenant's chain.
+
+    A reason that a person typed is sealed beside it, with the name they went by.
+    """
+    audit.write_together([entry(run, action, actor=actor, outcome=outcome, reason=reason)])
 
 
-def entry(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome) -> audit.Entry:
+def entry(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome, reason: str = "") -> audit.Entry:
     return audit.Entry(
         action,
         actor=actor,
@@ -277,6 +282,7 @@ def entry(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome
         tenant=run.tenant_id,
         operation=run.pk,
         request=_uuid_or_none(run.request_id),
+        personal=audit.typed(actor, reason),
     )
 
 

@@ -67,7 +67,7 @@ def start(
         return known
     RunStep.objects.bulk_create(step_rows(run, workflow))
     record.write_event(run, EventKind.STARTED, actor=actor)
-    record.write_audit(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED)
+    record.write_audit(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED, reason=reason)
     bell.ring_after_commit(workflow.queue)
     run.refresh_from_db()
     return run

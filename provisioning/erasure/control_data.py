@@ -22,6 +22,7 @@ CONTROL: Mapping[str, Policy] = {
     "audit_checkpoint": NoPersonalData("hashes and numbers"),
     "audit_entry": NoPersonalData("words from closed lists, ids and numbers: see tenants/audit.py"),
     "audit_payload": NoPersonalData("sealed; erased by its key, by the store audit_payload"),
+    "audit_sealed": NoPersonalData("ids of chains and numbers"),
     "auth_group": STAFF,
     "auth_group_permissions": STAFF,
     "auth_permission": STAFF,

@@ -1,4 +1,6 @@
+from provisioning.models.certificates import ErasureCertificate
 from provisioning.models.keyring import DataKey
+from provisioning.models.ledger import LedgerMark, Tombstone
 from provisioning.models.paths import ReleasePath
 from provisioning.models.rehearsals import Rehearsal, RehearsalState
 from provisioning.models.releases import ClusterRelease, RecordedMigration, Release
@@ -28,7 +30,7 @@ from provisioning.models.runs import (
     RunStep,
     StepState,
 )
-from provisioning.models.signing import SigningKey
+from provisioning.models.signing import EvidenceKey, SigningKey
 from provisioning.models.stamps import AdoptedDrift, KnownStamp
 
 __all__ = [
@@ -42,10 +44,13 @@ __all__ = [
     "Control",
     "DataKey",
     "Direction",
+    "ErasureCertificate",
     "EventKind",
+    "EvidenceKey",
     "Handle",
     "IdempotencyKey",
     "KnownStamp",
+    "LedgerMark",
     "PauseReason",
     "Provider",
     "Queue",
@@ -69,4 +74,5 @@ __all__ = [
     "SigningKey",
     "StepState",
     "TargetState",
+    "Tombstone",
 ]

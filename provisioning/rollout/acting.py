@@ -14,7 +14,7 @@ from provisioning.models import Queue, Rollout, RolloutState
 from provisioning.rollout import settling
 from provisioning.rollout.workflow import ROLLOUT, RolloutInput
 from tenants import events
-from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import Actor, AuditAction, ObjectType, typed
 from tenants.audit import write as audit
 from tenants.errors import StateConflict
 from tenants.events import EventType
@@ -34,13 +34,13 @@ def actions_of_rollout(rollout: Rollout) -> list[str]:
 
 
 @contextmanager
-def acting(rollout: Rollout, verb: str, action: AuditAction, *, actor: Actor) -> Iterator[Rollout]:
+def acting(rollout: Rollout, verb: str, action: AuditAction, *, actor: Actor, reason: str = "") -> Iterator[Rollout]:
     """The frame of an act: the row locked and read afresh, the act allowed, and afterwards written down."""
     with transaction.atomic():
         held = settling.locked(rollout)
         allow(held, verb)
         yield held
-        audit(action, actor=actor, object=(ObjectType.ROLLOUT, held.pk))
+        audit(action, actor=actor, object=(ObjectType.ROLLOUT, held.pk), personal=typed(actor, reason))
     rollout.refresh_from_db()
 
 

@@ -7,6 +7,7 @@ from provisioning.errors import ReasonMissing
 from provisioning.models import AdoptedDrift
 from provisioning.rollout.drift import State, Target, stands
 from tenants.actions import Actor, AuditAction, ObjectType
+from tenants.audit import typed
 from tenants.audit import write as audit
 from tenants.errors import StateConflict
 
@@ -35,7 +36,7 @@ def adopt(*, target: Target, reason: str, actor: Actor) -> AdoptedDrift:
             reason=reason,
             actor=str(actor),
         )
-        told(AuditAction.DRIFT_ADOPTED, target, actor, findings=len(standing.lines))
+        told(AuditAction.DRIFT_ADOPTED, target, actor, findings=len(standing.lines), reason=reason)
     return adopted
 
 
@@ -54,10 +55,17 @@ def give_up(target: Target) -> None:
     _end(target)
 
 
-def told(action: AuditAction, target: Target, actor: Actor, *, findings: int) -> None:
+def told(action: AuditAction, target: Target, actor: Actor, *, findings: int, reason: str = "") -> None:
     """One audit entry about a target, in the caller's transaction."""
     about = ObjectType.POOL if target.pooled else ObjectType.TENANT
-    audit(action, actor=actor, object=(about, target.pk), tenant=target.tenant_id, counts={"findings": findings})
+    audit(
+        action,
+        actor=actor,
+        object=(about, target.pk),
+        tenant=target.tenant_id,
+        counts={"findings": findings},
+        personal=typed(actor, reason),
+    )
 
 
 def _end(target: Target) -> None:

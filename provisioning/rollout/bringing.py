@@ -16,11 +16,13 @@ from provisioning.databases.replaying import (
     Shape,
     ShapeDiffers,
     Stamped,
+    Stand,
     StatementFailed,
     Target,
     Trouble,
     Unfinished,
     replay,
+    where,
 )
 from provisioning.databases.replaying.walks import walk_of
 from provisioning.databases.servers import server_errors
@@ -46,7 +48,7 @@ class DatabaseReplayer:
         stamps = self._known(path.target, pooled=pooled)
         before = len(stamps)
         at_once = walk_of(path, pooled=pooled).at_once
-        if not at_once and target.cursor is None:
+        if not at_once and self._is_untouched(place, path):
             self._refuse_drift(target, place, path.source)  # at once, drift is found before the commit
         try:
             outcome = replay(
@@ -75,6 +77,14 @@ class DatabaseReplayer:
         if self._lane is not None and self._process == os.getpid():
             self._lane.close()
         self._lane = None
+
+    def _is_untouched(self, place: Target, path: ReleasePath) -> bool:
+        """By its own database: who was killed between two stages, or lost the server there, has told nobody."""
+        lane = self._own_lane()
+        with server_errors(place.schema):
+            stand = where(lane.connection(place), place, path).stand
+        lane.leave(place)
+        return stand == Stand.SOURCE
 
     def _refuse_drift(self, target: RolloutTarget, place: Target, release: Release) -> None:
         if lines := self._lines(target, place, release_named(release.name)):

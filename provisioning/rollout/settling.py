@@ -16,7 +16,7 @@ from provisioning.rollout.budget import DRIFT, Budget
 from provisioning.rollout.freezing import join_late
 from provisioning.rollout.progress import toll_of
 from tenants import events
-from tenants.audit import Actor, AuditAction, ObjectType
+from tenants.audit import Actor, AuditAction, ObjectType, typed
 from tenants.audit import write as audit
 from tenants.events import EventType
 
@@ -57,7 +57,8 @@ def pause(rollout: Rollout, why: PauseReason, detail: str, *, actor: Actor, ctx:
     if changed:
         data = {"rollout": rollout.public_id, "reason": str(why)}
         events.record_of_fleet(EventType.ROLLOUT_PAUSED, operation=ctx.run_id if ctx else rollout.run_id, data=data)
-        audit(AuditAction.ROLLOUT_PAUSED, actor=actor, object=(ObjectType.ROLLOUT, rollout.pk))
+        said = typed(actor, detail) if why == PauseReason.OPERATOR else None
+        audit(AuditAction.ROLLOUT_PAUSED, actor=actor, object=(ObjectType.ROLLOUT, rollout.pk), personal=said)
     return changed
 
 

@@ -44,7 +44,7 @@ def pause_rollout(rollout: Rollout, *, actor: Actor, reason: str = "") -> Rollou
 
 def resume_rollout(rollout: Rollout, *, actor: Actor, reason: str = "", request_id: str = "") -> Rollout:
     """Go on. After a breach that needs a reason, and what failed so far costs the budget nothing any more."""
-    with acting(rollout, "resume", AuditAction.ROLLOUT_RESUMED, actor=actor) as held:
+    with acting(rollout, "resume", AuditAction.ROLLOUT_RESUMED, actor=actor, reason=reason) as held:
         if held.pause_reason in NEEDS_REASON:
             need(reason)
         failed = held.targets.filter(state=TargetState.FAILED)
@@ -61,7 +61,7 @@ def resume_rollout(rollout: Rollout, *, actor: Actor, reason: str = "", request_
 
 def retry_failed(rollout: Rollout, *, actor: Actor, reason: str = "", request_id: str = "") -> Rollout:
     """Every failed target waits again, with all its attempts; a rollout that stopped by itself goes on."""
-    with acting(rollout, "retry_failed", AuditAction.ROLLOUT_RETRIED, actor=actor) as held:
+    with acting(rollout, "retry_failed", AuditAction.ROLLOUT_RETRIED, actor=actor, reason=reason) as held:
         failed = held.targets.filter(state=TargetState.FAILED)
         try:
             with transaction.atomic():
@@ -78,7 +78,8 @@ def retry_failed(rollout: Rollout, *, actor: Actor, reason: str = "", request_id
 def skip_target(target: RolloutTarget, *, reason: str, actor: Actor) -> RolloutTarget:
     """Leave one waiting or failed target on the release it is on."""
     need(reason)
-    with acting(target.rollout, "skip_target", AuditAction.ROLLOUT_TARGET_SKIPPED, actor=actor) as held:
+    action = AuditAction.ROLLOUT_TARGET_SKIPPED
+    with acting(target.rollout, "skip_target", action, actor=actor, reason=reason) as held:
         left = held.targets.filter(pk=target.pk, state__in=(TargetState.WAITING, TargetState.FAILED))
         if not left.update(state=TargetState.SKIPPED, reason=reason[:500], blocked_by=None, finished_at=Now()):
             raise StateConflict(f"Target {target} is neither waiting nor failed.", state=target.state)
@@ -95,7 +96,7 @@ def skip_target(target: RolloutTarget, *, reason: str, actor: Actor) -> RolloutT
 def cancel_rollout(rollout: Rollout, *, reason: str, actor: Actor) -> Rollout:
     """Nothing more is begun; who arrived stays where it is, and everybody else on the release they are on."""
     need(reason)
-    with acting(rollout, "cancel", AuditAction.ROLLOUT_CANCELLED, actor=actor) as held:
+    with acting(rollout, "cancel", AuditAction.ROLLOUT_CANCELLED, actor=actor, reason=reason) as held:
         changed(held, RolloutState.CANCELLED, reason=reason[:500], finished_at=Now())
         # What lanes have in work they finish; see `stand still` for what they give back.
         held.targets.filter(state=TargetState.WAITING).update(

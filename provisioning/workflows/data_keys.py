@@ -8,7 +8,7 @@ from django.db import transaction
 
 from provisioning.providers import keys as keyring
 from provisioning.workflows.accepting import allow, as_uuid, need
-from tenants.audit import Actor, AuditAction, ObjectType, Outcome
+from tenants.audit import Actor, AuditAction, ObjectType, Outcome, typed
 from tenants.audit import write as audit
 from tenants.context import TenantContext, tenant_scope
 from tenants.isolation import keys as seam
@@ -52,6 +52,7 @@ def rotate_data_key(*, tenant: Tenant, reason: str, actor: Actor, request_id: st
             tenant=tenant.pk,
             request=as_uuid(request_id),
             keys=(former, fresh),
+            personal=typed(actor, reason),
         )
     seam.forget()
     return fresh

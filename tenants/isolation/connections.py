@@ -50,6 +50,7 @@ class _Mine(local):
         self.wrappers: dict[str, DatabaseWrapper] = {}
         self.last: DatabaseWrapper | None = None
         self.asked: tuple[TenantContext | None, object] = (None, None)  # by alias_of, and what the settings were
+        self.meant: tuple[TenantContext | None, object, Any] = (None, None, None)  # the same, and what they led to
 
 
 _mine = _Mine()
@@ -69,6 +70,16 @@ def alias_of(context: TenantContext) -> str:
     if alias in (settings := connections.settings):
         _mine.asked = (context, settings)
     return alias
+
+
+def connection_of(context: TenantContext) -> Any:
+    """The tenant's connection of this thread: `connections[alias_of(context)]`, kept while one tenant asks."""
+    meant, settings, wrapper = _mine.meant
+    if meant is context and settings is connections.settings:
+        return wrapper
+    wrapper = connections[alias_of(context)]
+    _mine.meant = (context, connections.settings, wrapper)
+    return wrapper
 
 
 def let_default_follow_scope() -> None:
@@ -145,6 +156,7 @@ def _add(alias: str, engine: str) -> None:
 
 def _drop_wrapper(alias: str) -> None:
     wrapper = _mine.wrappers.pop(alias)
+    _mine.meant = (None, None, None)
     del connections[alias]
     wrapper.close()
 

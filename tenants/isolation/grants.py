@@ -25,6 +25,8 @@ READ_ONLY = "SELECT"
 CONTROL: dict[str, str] = {
     "audit_chain": READ_ONLY,  # written by audit_append, which runs as the owner
     "audit_entry": READ_ONLY,
+    "audit_payload": "SELECT, INSERT, DELETE",  # an erasure deletes; nothing changes one
+    "audit_checkpoint": APPEND_ONLY,
     "tenants_event": f"{APPEND_ONLY}, UPDATE (data)",  # an erasure blanks what they say
     "provisioning_runevent": f"{APPEND_ONLY}, UPDATE (detail, actor)",
     "django_migrations": READ_ONLY,
@@ -46,7 +48,11 @@ CONTROL: dict[str, str] = {
 }
 """Tables that get more or less than USUAL. Rows of tenants, placements, resources and runs are never deleted."""
 
-KEYRING: dict[str, str] = {"django_migrations": READ_ONLY}
+KEYRING: dict[str, str] = {
+    "django_migrations": READ_ONLY,
+    "data_key": f"{USUAL}, MAINTAIN",  # a destroyed key's bytes leave the table's files with VACUUM FULL
+    "tombstone": f"{APPEND_ONLY}, UPDATE (certified, certified_at, marked_at, voided_by)",
+}
 
 DIRECTORY: dict[str, tuple[str, ...]] = {
     "tenants_tenant": ("id", "slug", "name", "state", "incarnation"),

@@ -14,6 +14,7 @@ from tenants.isolation.connections import CONTROL_ALIAS, alias_of, is_tenants
 
 CONTROL = ("default", "owner", CONTROL_ALIAS)
 KEYRING = ("keyring", "keyring_owner")
+OF_KEYRING = frozenset({"datakey", "tombstone"})  # models of `provisioning` that live there
 
 
 class TenantRouter:
@@ -27,7 +28,7 @@ class TenantRouter:
             alias = alias_of(context)
             _refuse_foreign(hints.get("instance"), alias)
             return alias
-        if meta.label_lower == "provisioning.datakey":
+        if meta.app_label == "provisioning" and meta.model_name in OF_KEYRING:
             return KEYRING[0]
         if meta.app_label in tenant_labels() - control_labels():
             raise NoTenant(f"{meta.label} belongs to the tenant application, and no tenant scope is open.")
@@ -37,11 +38,11 @@ class TenantRouter:
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_hints: Any) -> bool | None:
         if db in KEYRING:
-            return app_label == "provisioning" and model_name in {None, "datakey"}
+            return app_label == "provisioning" and (model_name is None or model_name in OF_KEYRING)
         if db == "default" and CONTROL_ALIAS in connections.settings:
             return app_label in tenant_labels()  # here `default` is the tenant: dumpdata and loaddata ask for it
         if db in CONTROL:
-            if model_name == "datakey":
+            if app_label == "provisioning" and model_name in OF_KEYRING:
                 return False
             return app_label in control_labels()
         return app_label in tenant_labels()

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from controlplane.health import healthz, readyz
 from controlplane.stack.embedded import Stack
 from controlplane.stack.ports import HOST, free_ports
+from provisioning.erasure.restored import look_again
 from provisioning.models import Queue, QueuePulse, Release
 
 
@@ -30,6 +31,7 @@ def ready(control: None) -> None:
     Release.objects.create(name="first", state=Release.State.PUBLISHED, current=True, placeholder="p")
     for queue in Queue:
         QueuePulse.objects.create(queue=queue, looked_at=timezone.now())
+    look_again()
 
 
 def test_liveness_needs_no_database() -> None:
@@ -81,6 +83,6 @@ def test_without_postgresql_it_still_answers(ready: None, stack: Stack) -> None:
     connections.close_all()
     stack.end("postgres")
     try:
-        assert set(missing()) == {"control_database", "migrations", "keyring", "release", "workers"}
+        assert set(missing()) == {"control_database", "migrations", "keyring", "release", "erasures", "workers"}
     finally:
         stack.begin("postgres")

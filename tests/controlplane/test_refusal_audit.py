@@ -14,6 +14,7 @@ from controlplane.refusal_audit import AuditRefusals
 from controlplane.stack.embedded import Stack
 from tenants import audit
 from tenants.actions import AuditAction
+from tenants.audit import writing
 from tenants.isolation import refusals
 from tenants.isolation.refusals import LOGGER, Layer, refused
 from tenants.models import AuditEntry
@@ -69,7 +70,7 @@ def test_what_somebody_made_up_is_not_in_an_entry(written: Any) -> None:
 def test_who_is_refused_does_not_notice_that_the_log_is_away(
     written: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(audit, "APPEND", "SELECT 1 / 0 AS nothing WHERE %s = %s AND %s IS NULL")
+    monkeypatch.setattr(writing, "APPEND", "SELECT 1 / 0 AS nothing WHERE %s = %s AND %s IS NULL")
     refused(Layer.CACHE, "no scope")
     assert written() == []
     assert "is not in the audit log" in caplog.text

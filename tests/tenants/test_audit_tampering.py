@@ -141,7 +141,13 @@ class TestTheCommand:
         assert out.getvalue() == "intact: 5 entries in 1 chains\n"
         entry = AuditEntry.objects.get(chain=audit.PLATFORM_CHAIN)
         assert entry.public["action"] == "audit.verified"
-        assert entry.public["counts"] == {"chains": 1, "entries": 5, "findings": 0}
+        assert entry.public["counts"] == {
+            "chains": 1,
+            "checkpoints": 0,
+            "entries": 5,
+            "findings": 0,
+            "payloads": 0,
+        }
 
     def test_it_names_each_wrong_place_and_fails(self, acme: Tenant, intruder: Sql) -> None:
         intruder("UPDATE audit_entry SET body = replace(body, '\"done\"', '\"refused\"') WHERE seq = 3")

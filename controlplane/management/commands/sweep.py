@@ -33,6 +33,7 @@ class Command(BaseCommand):
         while not stop.is_set():
             try:
                 lifecycle.sweep()
+                lifecycle.keep_evidence()
             except (OperationalError, InterfaceError) as error:  # the next pass finds whatever this one did not
                 logger.warning("The control database did not answer: %s", error)
             close_old_connections()

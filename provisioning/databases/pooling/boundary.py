@@ -6,7 +6,7 @@ can make say another name while it runs. Where it is empty the guard is asked, w
 keeping.py). A sub-select would cost a plan of its own for each table that a statement names, and a function that the
 planner puts its body in place of is read anew for each statement (tried: 50 µs). There is one permissive policy:
 dropping it closes the table instead of opening it. What is checked of new rows is word for word what is asked of old
-ones: PostgreSQL 18 then asks once for both.
+ones: PostgreSQL 18 then asks once for both. It is short, since each INSERT makes PostgreSQL read the default anew.
 """
 
 from provisioning.databases.ddl import GUARD
@@ -17,7 +17,7 @@ POLICY = "tenure"
 SHARED_TABLES = frozenset({"django_migrations"})  # one per pool: a pool is on one release. Readable, not writable
 
 _KEPT = f"current_setting('{PARAMETER}')"
-WHOSE = f"CASE WHEN {_KEPT} = '' THEN {GUARD}.tenant() ELSE {_KEPT}::uuid END"
+WHOSE = f"coalesce(nullif({_KEPT}, '')::uuid, {GUARD}.tenant())"
 COLUMN = f"{TENANT_ID} uuid DEFAULT {WHOSE} NOT NULL"
 USING = f"{TENANT_ID} = {WHOSE}"
 CHECK = USING

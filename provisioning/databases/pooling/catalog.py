@@ -22,11 +22,10 @@ from tenants.findings import Finding, Severity
 
 _FAULTS = Path(__file__).with_name("catalog.sql").read_text().encode()
 # The boundary as PostgreSQL writes it back.
-_KEPT = f"current_setting('{PARAMETER}'::text)"
-_WHOSE = f"\nCASE\n    WHEN ({_KEPT} = ''::text) THEN {GUARD}.tenant()\n    ELSE ({_KEPT})::uuid\nEND"
+_WHOSE = f"COALESCE((NULLIF(current_setting('{PARAMETER}'::text), ''::text))::uuid, {GUARD}.tenant())"
 _WRITTEN_BACK = {
-    "using": f"({TENANT_ID} ={_WHOSE})",
-    "check": f"({TENANT_ID} ={_WHOSE})",
+    "using": f"({TENANT_ID} = {_WHOSE})",
+    "check": f"({TENANT_ID} = {_WHOSE})",
     "default": _WHOSE,
     "address": f"((regexp_replace(replace(({TENANT_ID})::text, '-'::text, ''::text),"
     " '(....)(?!$)'::text, '\\1:'::text, 'g'::text))::inet)",

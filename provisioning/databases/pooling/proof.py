@@ -32,7 +32,7 @@ from provisioning.databases.pooling.trial import (
 from provisioning.databases.servers import Connection, run
 from provisioning.databases.statements import first_words
 
-COMPILER = 3  # its version: when it rises, publishing compiles anew what is published already
+COMPILER = 4  # its version: when it rises, publishing compiles anew what is published already
 # How a statement about rows begins. DO and TRUNCATE are not among them: the compiler has something to say of both.
 _ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SELECT", "WITH", "VALUES", "CALL"})
 

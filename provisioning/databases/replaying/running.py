@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
-import provisioning
 from provisioning.databases import guard
+from provisioning.databases.programs import started
 from provisioning.databases.recording import database_of, last_line
 from provisioning.databases.replaying.errors import MigrationMissing, Refusal, Refused, RunnerEnded
 from provisioning.databases.replaying.walks import Act, Kind, Walk
@@ -35,15 +33,7 @@ class Runner:
         self.path: UUID = walk.path
         self._at: tuple[str, bool] | None = None
         self._complaints = tempfile.TemporaryFile("w+b")  # noqa: SIM115  closed with the process
-        self._process = subprocess.Popen(
-            (sys.executable, "-m", "provisioning.databases.runner"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            text=True,
-            cwd=Path(provisioning.__file__).parent.parent,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        self._process = started("runner", complaints=self._complaints)
         acts = [act for stage in walk.stages for act in stage.acts if act.kind is Kind.PYTHON]
         installation = {
             "settings_module": os.environ["DJANGO_SETTINGS_MODULE"],

@@ -30,7 +30,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, settings_dict: dict[str, Any], alias: str) -> None:
         super().__init__(settings_dict, alias)
-        self.execute_wrappers.append(self._execute)
+        self._watch_cursors()
         connections.wrappers_of_this_thread()[alias] = self
 
     def set_autocommit(
@@ -64,6 +64,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _opened(self, connection: psycopg.Connection) -> None:
         connections.opened(self.alias, connection)
+
+    def _watch_cursors(self) -> None:
+        """A cursor that was kept beyond its scope refuses, too."""
+        self.execute_wrappers.append(self._execute)
 
     def _cursor(self, name: str | None = None) -> Any:
         self._admit()
@@ -108,6 +112,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
         }
 
     def _execute(self, execute: Callable[..., Any], *arguments: Any) -> Any:
-        """A cursor that was kept beyond its scope comes this way too."""
         self._scope()
         return execute(*arguments)

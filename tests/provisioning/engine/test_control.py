@@ -7,7 +7,7 @@ from provisioning.engine import control
 from provisioning.errors import PastPivot, ReasonMissing
 from provisioning.models import Run, RunState
 from tenants.errors import StateConflict
-from tenants.models import Tenant
+from tenants.models import AuditEntry, Tenant
 from tests.provisioning.engine.building import BOB, SELL, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin, drive, drive_on, error_of
 
@@ -158,3 +158,7 @@ def test_each_act_is_written_down_with_its_person(begin: Begin) -> None:
         ("resumed", ""),
         ("cancel_requested", "not wanted any more"),
     ]
+    told = AuditEntry.objects.filter(public__operation=str(run.pk), public__actor=str(BOB))
+    sealed = {entry.public["action"]: set(entry.public["commits"]) for entry in told}
+    assert sealed["operation.cancel_requested"] == {"reason", "actor_name"}
+    assert sealed["operation.paused"] == set()  # nobody asks why

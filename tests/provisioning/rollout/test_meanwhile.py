@@ -1,8 +1,13 @@
 """Tenants that come, or are suspended, while a rollout is at work: everybody ends on its release, with their rows."""
 
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
+import redis
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
 from psycopg import sql
 
 from controlplane.stack.embedded import Stack
@@ -18,7 +23,7 @@ from tenants.states import TenantState, Tier
 from tests.crashes.harness import LONG_AGO
 from tests.fleet import BILLING, accepted, onboarded
 from tests.pools import pool_apart
-from tests.provisioning.rollout.building import approved, driven, replaying
+from tests.provisioning.rollout.building import approved, driven, replaying, time_passes
 from tests.shelf import Shelf
 
 BOOK = """
@@ -146,4 +151,50 @@ def test_a_closed_door_of_a_pool_keeps_no_rows_from_the_release(
     rolled_out(next_release, the_door_is_closed)
     with connect(placed.cluster) as connection:
         guard.open_door(connection, pooled.context())
+    refuse_who_is_elsewhere(next_release, shelf, tenants=3)
+
+
+class InBadWeather(DatabaseReplayer):
+    """The real replayer. The storm comes before its first target, and after the second has arrived, unrecorded."""
+
+    def __init__(self, storm: Callable[[], None]) -> None:
+        super().__init__()
+        self.calls, self.arrived, self._storm = 0, 0, storm
+
+    def replay(self, target: RolloutTarget, path: ReleasePath) -> seams.Replayed:
+        self.calls += 1
+        if self.calls == 1:
+            self._storm()
+        replayed = super().replay(target, path)
+        self.arrived += 1
+        if self.arrived == 2:
+            self._storm()
+        return replayed
+
+
+@pytest.mark.crash
+def test_a_postgresql_that_restarts_and_a_broker_that_forgets_cost_only_time(
+    tenants: list[Tenant], next_release: Release, shelf: Shelf, stack: Stack
+) -> None:
+    storms = []
+
+    def storm() -> None:
+        stack.restart("postgres", by=signal.SIGQUIT)
+        redis.Redis.from_url(settings.BROKER_URL).flushall()
+        storms.append("restarted at once")
+
+    with replaying(InBadWeather(storm)):
+        rollout = approved(next_release, waves=[{"percent": 100}])
+        for _turn in range(20):
+            with suppress(OperationalError, InterfaceError):  # as a Celery task would fail; then comes the sweeper
+                lifecycle.advance(queue=Queue.FLEET)
+                lifecycle.sweep()
+            connections.close_all()
+            Run.objects.filter(lease_until__isnull=False).update(lease_until=LONG_AGO)
+            time_passes()
+            rollout.refresh_from_db()
+            if rollout.state != "running":
+                break
+    assert (rollout.state, len(storms)) == ("succeeded", 2)
+    assert set(rollout.targets.values_list("state", flat=True)) == {"succeeded"}
     refuse_who_is_elsewhere(next_release, shelf, tenants=3)

@@ -17,6 +17,7 @@ from tenants.context import TenantContext, tenant_scope
 from tenants.isolation import credentials
 from tenants.isolation.connections import alias_of
 from tenants.isolation.credentials import Credentials
+from tenants.isolation.db.pooled.base import DatabaseWrapper
 from tenants.isolation.tickets import mint
 from tests.pgbouncer import bouncing
 from tests.pool_by_hand import SCHEMA, PoolByHand
@@ -119,6 +120,18 @@ def test_two_tenants_alternate_on_one_session(bounced: PoolByHand, stack: Stack)
             pids += [asked(context, "SELECT pg_backend_pid()")] if turn % 50 < 2 else []
     assert pids[0::2] == pids[1::2]  # both tenants are on the one session there is,
     assert len(set(pids)) > TURNS // 100  # and it is a new one after each that was ended
+
+
+def test_a_pooler_that_nothing_gave_away_is_found_by_what_it_does_not_know(bounced: PoolByHand) -> None:
+    for context in (bounced.acme, bounced.globex):
+        with tenant_scope(context):
+            Tag.objects.create(name=context.slug)
+            connection = connections[alias_of(context)]
+            assert isinstance(connection, DatabaseWrapper)
+            connection.session.prepares = True
+            for _turn in range(3):
+                Tag.objects.update(name=context.slug)
+                assert {tag.name for tag in Tag.objects.all()} == {context.slug}
 
 
 def test_what_a_client_leaves_in_the_session_is_gone_for_the_next(by_hand: PoolByHand, port: int) -> None:

@@ -86,6 +86,52 @@ def test_two_tenants_share_one_session_and_it_is_wiped_in_between(by_hand: PoolB
     assert first == second
 
 
+PREPARED = "SELECT name FROM pg_prepared_statements"
+
+
+def test_what_lets_a_tenant_in_is_prepared_for_its_turn_alone(by_hand: PoolByHand) -> None:
+    names = []
+    for context in (by_hand.acme, by_hand.globex, by_hand.acme):
+        with tenant_scope(context):
+            assert asked(context, PREPARED) == []  # the first of a turn meets a session that was wiped
+            ((name,),) = asked(context, PREPARED)
+            assert asked(context, PREPARED) == [(name,)]
+            names.append(name)
+    assert len(set(names)) == 3
+
+
+def test_a_session_that_lost_what_lets_in_goes_on_without(acme: TenantContext) -> None:
+    Tag.objects.create(name="a")
+    assert asked(acme, PREPARED) != []
+    wrapper(acme).session.raw.execute("DEALLOCATE ALL")
+    with atomic(acme):
+        Tag.objects.create(name="b")
+    assert asked(acme, PREPARED) == []
+    wrapper(acme).close()
+    Tag.objects.create(name="c")
+    assert asked(acme, PREPARED) != []
+    wrapper(acme).session.raw.execute("DISCARD ALL")
+    Tag.objects.create(name="d")
+    assert is_clean(acme)
+    assert [tag.name for tag in Tag.objects.all()] == ["a", "b", "c", "d"]
+
+
+def test_another_statement_under_its_name_lets_nobody_in(by_hand: PoolByHand) -> None:
+    with tenant_scope(by_hand.globex):
+        Tag.objects.create(name="globex's")
+    edited = f"set_config('{PARAMETER}', '{by_hand.globex.tenant_id.hex}', true)"
+    for other, refusal in ((edited, "permission denied to set parameter"), ("1", "no context")):
+        with tenant_scope(by_hand.acme):
+            asked(by_hand.acme, "SELECT 1")
+            ((name,),) = asked(by_hand.acme, PREPARED)
+            text = f"DEALLOCATE {name}; PREPARE {name} AS SELECT $1, $2, $3, $4, $5, $6, $7, {other}"
+            asked(by_hand.acme, f"SELECT 1; {text}")
+            with pytest.raises(ProgrammingError, match=refusal):
+                asked(by_hand.acme, f"SELECT name FROM {SCHEMA}.projects_tag")
+        with tenant_scope(by_hand.globex):
+            assert [tag.name for tag in Tag.objects.all()] == ["globex's"]
+
+
 def test_without_a_scope_nothing_runs(by_hand: PoolByHand) -> None:
     with tenant_scope(by_hand.acme):
         connection = wrapper(by_hand.acme)

@@ -20,7 +20,7 @@ from django.db import InterfaceError, ProgrammingError
 from django.db.backends.postgresql.base import TIMESTAMPTZ_OID
 from django.db.backends.postgresql.psycopg_any import register_tzloader
 from psycopg.errors import error_from_result
-from psycopg.pq import Format, TransactionStatus
+from psycopg.pq import DiagnosticField, Format, TransactionStatus
 
 from tenants.context import TenantContext
 from tenants.errors import WrongTenant
@@ -29,7 +29,7 @@ from tenants.isolation.db import base
 from tenants.isolation.db.pooled.cursor import Cursor
 from tenants.isolation.db.pooled.errors import ContextRefused, NoContextKey, TenantClosed, TransactionLost
 from tenants.isolation.db.pooled.features import DatabaseFeatures
-from tenants.isolation.db.pooled.flight import ENTER, ENTER_IN_ZONE, fly
+from tenants.isolation.db.pooled.flight import ENTER, ENTER_IN_ZONE, UNKNOWN_NAME, Enter, fly
 from tenants.isolation.db.pooled.session import Session, join
 from tenants.isolation.refusals import Layer, refused
 from tenants.isolation.tickets import mint
@@ -61,6 +61,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # PostgreSQL reports the path of a session. Another than ours: a pooler ignored our start-up options.
         ours = session.raw.info.parameter_status("search_path") == NO_PATH
         self._enter = ENTER if ours else ENTER_IN_ZONE
+        session.prepares = session.prepares and ours
         return session.raw
 
     @property
@@ -82,21 +83,29 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def chunked_cursor(self) -> Any:
         return self.cursor()
 
+    def refuse_elsewhere(self) -> None:
+        """Raises NoTenant or WrongTenant unless the open scope is ours."""
+        self._scope()
+
     def enter_gen(self, statement: bytes | None, *, begin: bool) -> PQGen[list[PGresult]]:
         """Let the server know who we are, and run a statement with it. Raises ContextRefused; then nothing was run."""
         session = self.session
         pgconn = session.raw.pgconn
-        discard = session.last is not self and session.used_before
-        session.last, session.used_before = None, True  # whatever breaks off here: nobody's
-        refusal, results = yield from fly(
-            pgconn, self._enter, self._parameters(), statement, begin=begin, discard=discard
-        )
+        stays = session.last is self
+        enter = (session.next_enter if stays else None) or Enter(self._enter)
+        discard = not stays and session.used_before
+        session.last, session.next_enter, session.used_before = None, None, True  # whatever breaks off here: nobody's
+        refusal, results = yield from fly(pgconn, enter, self._parameters(), statement, begin=begin, discard=discard)
         session.last = self
         if refusal is None:
             self.begun = begin
+            session.next_enter = enter.next_time() if session.prepares else None
             return results
         if pgconn.transaction_status != TransactionStatus.IDLE:
             yield from session.raw._exec_command(b"ROLLBACK")  # noqa: SLF001  the generator behind rollback()
+        if enter.name and refusal.error_field(DiagnosticField.SQLSTATE) == UNKNOWN_NAME:
+            session.prepares = False
+            return (yield from self.enter_gen(statement, begin=begin))
         raise self._refused(error_from_result(refusal))
 
     def begin(self) -> None:
@@ -127,10 +136,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def check_still_ours(self) -> None:
         """Raises TransactionLost, or WrongTenant where the session is in a transaction of another tenant."""
+        session = self.session
         if self.begun:
-            if self.session.idle:
+            if session.idle:
                 raise TransactionLost
-        elif self.session.last is not self:
+        elif session.last is not self:
             raise WrongTenant("A transaction of another tenant is open in this thread.")
 
     def renewed_after(self, refused: ContextRefused) -> bool:
@@ -145,6 +155,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         raw = self.session.raw
         with self.wrap_database_errors, raw.lock:
             raw.wait(self.enter_gen(None, begin=True))
+
+    def _watch_cursors(self) -> None:
+        """Ours ask by themselves, which takes Django's long way round out of each statement."""
 
     def _params(self, scope: TenantContext, given: credentials.Credentials) -> dict[str, Any]:
         """Start-up options overrule what an injected ALTER ROLE makes of the role that all tenants share."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db.backends.postgresql import base
 from psycopg import ClientCursor, Connection, Copy, NotSupportedError
 from psycopg.generators import execute
-from psycopg.pq import TransactionStatus
 
 from tenants.isolation.db.pooled.conflict import pooled_query
 from tenants.isolation.db.pooled.errors import ContextRefused
+from tenants.isolation.db.pooled.session import IDLE
 
 if TYPE_CHECKING:
     from psycopg._queries import PostgresQuery
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from tenants.isolation.db.pooled.base import DatabaseWrapper
 
-IDLE = int(TransactionStatus.IDLE)
 BLANK = b"; \t\r\n"
 
 
@@ -34,6 +33,7 @@ class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
     def execute(
         self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
     ) -> Self:
+        self._wrapper.refuse_elsewhere()
         text: Any = pooled_query(query, self)  # the overloads of psycopg are for each kind of query, not for any
         try:
             return super().execute(text, params, prepare=prepare, binary=binary)
@@ -43,12 +43,14 @@ class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
         return super().execute(text, params, prepare=prepare, binary=binary)
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
+        self._wrapper.refuse_elsewhere()
         with self._wrapper.in_transaction():
             super().executemany(pooled_query(query, self), params_seq, returning=returning)
 
     @contextmanager
     def copy(self, *arguments: Any, **options: Any) -> Iterator[Copy]:
         """COPY … TO gives the tenant's own rows. COPY … FROM is refused by the server under row security."""
+        self._wrapper.refuse_elsewhere()
         if self._wrapper.autocommit:
             raise NotSupportedError("COPY in a pool needs a transaction. Put it into an atomic block.")
         with self._wrapper.in_transaction(), super().copy(*arguments, **options) as copy:
@@ -69,7 +71,7 @@ class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
         self._query = pgq
         if statement[:4].upper() == b"COPY":
             raise NotSupportedError("COPY cannot be used with execute(). Use copy() in an atomic block.")
-        if self._pgconn.transaction_status != IDLE or wrapper.begun:
+        if wrapper.begun or self._pgconn.transaction_status != IDLE:
             wrapper.check_still_ours()
             yield from self._alone_gen(statement)
         elif is_several(statement):

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connections
-
 from tenants.context import current_or_none
-from tenants.isolation.connections import alias_of
+from tenants.isolation.connections import connection_of
 from tenants.isolation.db import base
 
 
@@ -26,7 +24,7 @@ class DatabaseWrapper:
 
     def _meant(self) -> Any:
         context = current_or_none()
-        return vars(self)["_unscoped"] if context is None else connections[alias_of(context)]
+        return vars(self)["_unscoped"] if context is None else connection_of(context)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._meant(), name)

@@ -1,0 +1,77 @@
+"""What an erasure must not have touched: rows of neighbours, and everybody else's schemas, databases and roles.
+
+Rows of a tenant at work change by themselves; so what is compared is a tenant that nobody works for meanwhile: a
+control tenant, or in a test the neighbour.
+"""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from psycopg import sql
+
+from provisioning.databases import pooling, vantage
+from provisioning.erasure.stores import Tally
+from provisioning.errors import Permanent
+from tenants.context import TenantContext
+from tenants.models import Cluster
+from tenants.states import Tier
+
+Hashes = Mapping[str, tuple[int, str]]
+"""By table: how many rows, and two sums of 64-bit hashes over them: of any size, and whatever order they lie in."""
+
+_TABLES = """
+    SELECT c.relname::text, EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = %(column)s)
+    FROM pg_class c WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind IN ('r', 'm') ORDER BY 1
+"""
+_OTHERS = """
+    SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname ~ '^(t|pool)_' AND nspname <> %(key)s
+    UNION ALL SELECT 'database ' || datname FROM pg_database WHERE datname <> %(key)s
+    UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname ~ '^[tpg]_[0-9a-f]{32}$' AND rolname <> %(key)s
+"""
+
+
+class Collateral(Permanent):
+    """An erasure deleted more than its plan had counted, or what is not the tenant's has changed."""
+
+    code = "COLLATERAL"
+    cure = "Nothing more is deleted. Compare what is named with a backup before anything else is done."
+
+
+def hashes_of(tenant: TenantContext) -> Hashes:
+    """Over each table that holds rows of the tenant. Raises ServerUnavailable, ServerRefused."""
+    cluster = Cluster.objects.get(name=tenant.cluster)
+    with vantage.standing(cluster, database=tenant.database) as connection:
+        given = {"schema": tenant.schema, "column": pooling.TENANT_ID}
+        found = {}
+        for table, pooled in vantage.ask(connection, _TABLES, given):
+            if tenant.tier == Tier.POOL and not pooled:
+                continue
+            whose = sql.SQL("row.{} = %(tenant)s" if tenant.tier == Tier.POOL else "true").format(
+                *([sql.Identifier(pooling.TENANT_ID)] if tenant.tier == Tier.POOL else [])
+            )
+            question = sql.SQL(
+                "SELECT count(*), concat_ws("
+                "':', sum(hashtextextended(row::text, 0)), sum(hashtextextended(row::text, 1))) FROM {} AS row WHERE {}"
+            ).format(sql.Identifier(tenant.schema, table), whose)
+            ((number, digest),) = vantage.ask(connection, question, {"tenant": tenant.tenant_id})
+            found[str(table)] = (int(number), str(digest))
+    return found
+
+
+def others_on(cluster: Cluster, key: str) -> frozenset[str]:
+    """Schemas, databases and roles of tenants and pools that are not of this tenant (`t_<hex>`)."""
+    with vantage.standing(cluster) as connection:
+        return frozenset(str(what) for (what,) in vantage.ask(connection, _OTHERS, {"key": key}))
+
+
+def refuse_difference(before: Hashes, after: Hashes, *, whose: UUID) -> None:
+    """Raises Collateral, which names the tables."""
+    if changed := sorted(table for table in before.keys() | after.keys() if before.get(table) != after.get(table)):
+        raise Collateral(f"Rows of {whose} changed in {', '.join(changed)}.", tables=changed)
+
+
+def refuse_excess(planned: Iterable[Tally], deleted: int, *, store: str) -> None:
+    """Of a whole tenant never more is deleted than was counted behind the fence. Raises Collateral."""
+    most = sum(tally.n or 0 for tally in planned)
+    if deleted > most:
+        raise Collateral(f"{store} deleted {deleted} items where {most} were planned.", deleted=deleted, planned=most)

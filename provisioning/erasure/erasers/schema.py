@@ -1,0 +1,40 @@
+"""Drops the schemas that are the tenant's alone; of one person, the rows."""
+
+import time
+from typing import Literal
+
+from provisioning.databases.erasing import containers, logins
+from provisioning.databases.erasing.places import places_of
+from provisioning.erasure.erasers.person import erase_person
+from provisioning.erasure.persons import files_of
+from provisioning.erasure.stores import Budget, Enumeration, Kind, Lease, Progress, Scope
+from tenants.states import Tier
+
+
+class Schema:
+    """See Note [A schema goes in batches]. What has gone needs no cursor: what is left is looked at."""
+
+    store = "schema"
+    phase = 5
+    scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
+    reach: Literal["logical", "cryptographic", "expiry"] = "logical"
+
+    def freeze(self, scope: Scope, lease: Lease) -> None:
+        if scope.kind == "tenant":
+            for place in places_of(scope.tenant_id, scope.incarnation, Tier.SCHEMA):
+                lease()
+                logins.close(place.cluster, place.context.key)
+
+    def enumerate(self, scope: Scope) -> Enumeration:
+        return Enumeration(self.store, {"files": list(files_of(scope, Tier.SCHEMA))})
+
+    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
+        if scope.kind == "subject":
+            return erase_person(scope, cursor, budget, lease, Tier.SCHEMA)
+        gone = 0
+        for place in places_of(scope.tenant_id, scope.incarnation, Tier.SCHEMA):
+            dropped = containers.drop_schema(place, lease=lease, until=budget.until)
+            gone += dropped.items
+            if not dropped.done or time.monotonic() >= budget.until:
+                return Progress(deleted=gone)
+        return Progress(deleted=gone, done=True)

@@ -1,0 +1,29 @@
+"""From a request's scope to what the databases are asked for, and the names of files that one person's rows hold."""
+
+from provisioning.databases.erasing import changing
+from provisioning.databases.erasing.people import Person
+from provisioning.databases.erasing.places import Place, places_of
+from provisioning.erasure.needles import needles_of
+from provisioning.erasure.stores import Scope
+from tenants.classification import classified
+from tenants.states import Tier
+
+
+def person_of(scope: Scope) -> Person:
+    identifiers = tuple((each.kind, each.value) for each in scope.identifiers)
+    return Person(identifiers, needles_of(scope.identifiers).texts)
+
+
+def home_of(scope: Scope, *tiers: Tier) -> Place | None:
+    """Where the tenant lives now, if that is in one of these tiers (none named: in any)."""
+    return next((each for each in places_of(scope.tenant_id, scope.incarnation, *tiers) if each.active), None)
+
+
+def files_of(scope: Scope, *tiers: Tier) -> tuple[str, ...]:
+    """Names of files in columns that hold such, of rows that will go: for whoever erases the bucket, before they do.
+
+    Empty for a whole tenant, whose bucket goes as it is. Raises ServerUnavailable.
+    """
+    if scope.kind != "subject" or (place := home_of(scope, *tiers)) is None:
+        return ()
+    return changing.file_names(place, person_of(scope), classified())

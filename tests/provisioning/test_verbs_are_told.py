@@ -1,0 +1,97 @@
+"""Every verb of lifecycle.py is in this table, with its word of the audit log; a new one without fails.
+
+That a verb writes its word when it runs is that verb's own test. This one keeps verbs and words from being forgotten.
+"""
+
+import inspect
+import re
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from provisioning import lifecycle
+from tenants.actions import AuditAction
+
+ROOT = Path(lifecycle.__file__).parent.parent
+WORDS: dict[str, str] = {
+    "adopt_drift": "DRIFT_ADOPTED",
+    "approve_rollout": "ROLLOUT_APPROVED",
+    "begin_context_keys": "CONTEXT_KEY_ROTATED",
+    "cancel": "OPERATION_CANCEL_REQUESTED",
+    "cancel_rollout": "ROLLOUT_CANCELLED",
+    "change_cluster": "CLUSTER_CHANGED",
+    "change_pool": "POOL_CHANGED",
+    "destroy_data_key": "DATA_KEY_DESTROYED",
+    "finish_context_keys": "CONTEXT_KEY_ROTATED",
+    "force_complete": "OPERATION_FORCE_COMPLETED",
+    "hand_out_credentials": "CREDENTIALS_HANDED_OUT",
+    "hand_out_data_keys": "DATA_KEYS_HANDED_OUT",
+    "mint_token": "TOKEN_MINTED",
+    "onboard": "TENANT_CREATED",
+    "onboard_together": "TENANT_CREATED",
+    "pause": "OPERATION_PAUSED",
+    "pause_rollout": "ROLLOUT_PAUSED",
+    "propose_rollout": "ROLLOUT_PROPOSED",
+    "publish": "RELEASE_PUBLISHED",
+    "register_cluster": "CLUSTER_REGISTERED",
+    "rehearse_rollout": "ROLLOUT_REHEARSED",
+    "repair_drift": "DRIFT_REPAIRED",
+    "replace_token_keys": "SIGNING_KEY_ROTATED",
+    "resume": "OPERATION_RESUMED",
+    "resume_rollout": "ROLLOUT_RESUMED",
+    "retry": "OPERATION_RETRIED",
+    "retry_failed": "ROLLOUT_RETRIED",
+    "retry_onboarding": "OPERATION_STARTED",
+    "rotate_credentials": "OPERATION_STARTED",
+    "rotate_data_key": "DATA_KEY_ROTATED",
+    "rotate_evidence_key": "EVIDENCE_KEY_ROTATED",
+    "rotate_pool_password": "CREDENTIALS_ROTATED",
+    "rotate_token_key": "SIGNING_KEY_ROTATED",
+    "skip": "OPERATION_SKIPPED",
+    "skip_target": "ROLLOUT_TARGET_SKIPPED",
+    "undo": "OPERATION_UNDO_REQUESTED",
+    "update_tenant": "TENANT_UPDATED",
+    "verify_resources": "RESOURCE_VERIFIED",
+    "withdraw_certificates": "CERTIFICATE_WITHDRAWN",
+}
+TELLS_NOTHING = frozenset(
+    # reads
+    "actions_of actions_of_rollout actions_of_tenant certificate_keys certificate_status checkpoints_outside"
+    " current_release databases_behind evidence_is_write_once evidence_keys latest_rehearsal plan_approval"
+    " plan_context_keys plan_of plan_onboard plan_repair_of_drift plan_rollout progress_of published_keys"
+    " replay_tombstones retired_data_keys survey_drift target_named targets_of"
+    # what they drive tells by itself
+    " advance keep_evidence sweep".split()
+)
+NOT_YET_SAID = frozenset({"PLAN_CHANGED"})  # nothing changes a plan
+
+
+def text_of(function: Any) -> str:
+    """Of its package: what a verb says may stand in the file beside it."""
+    return "\n".join(path.read_text() for path in sorted(Path(inspect.getfile(function)).parent.glob("*.py")))
+
+
+def test_every_verb_has_its_words() -> None:
+    verbs = {name for name in lifecycle.__all__ if not isinstance(getattr(lifecycle, name), type | ModuleType)}
+    assert verbs == set(WORDS) | TELLS_NOTHING
+    for name, word in WORDS.items():
+        assert word in AuditAction.__members__
+        function = getattr(lifecycle, name)
+        assert isinstance(function, FunctionType)
+        near = text_of(function)
+        if word == "OPERATION_STARTED":  # by way of the engine, which tells of every start
+            assert re.search(r"\bstart(_onboarding)?\(", inspect.getsource(function)), name
+        else:
+            assert f"AuditAction.{word}" in near, name
+
+
+def test_every_word_is_said_somewhere() -> None:
+    code = "\n".join(
+        path.read_text() for part in ("controlplane", "provisioning", "tenants") for path in (ROOT / part).rglob("*.py")
+    )
+    unsaid = {
+        name
+        for name, word in AuditAction.__members__.items()
+        if f"AuditAction.{name}" not in code and not word.startswith("isolation.refused")
+    }
+    assert unsaid == NOT_YET_SAID
