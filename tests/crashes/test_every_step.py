@@ -37,7 +37,7 @@ from tests.fleet import BILLING, accepted, done, onboarded
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 AROUND_THE_EFFECT = (Moment.STARTED, Moment.BODY_DONE)  # the engine's own tests kill at its other boundaries
-MOST_POINTS = 14  # of one run of the tests, drawn anew each time: all of them take minutes
+MOST_POINTS = 6  # of one run of the tests, drawn anew each time: all of them take minutes
 SERVERS_STEPS = ("create database", "create role", "create bucket")  # those with more than one request to a server
 
 Start = Callable[[str, Tier], Run]
