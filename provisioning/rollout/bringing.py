@@ -73,10 +73,9 @@ class DatabaseReplayer:
         return "\n".join(self._lines(target, place_of(target), release))
 
     def close(self) -> None:
-        """Leave the servers; the next target is connected to anew."""
+        """Keep a session at most."""
         if self._lane is not None and self._process == os.getpid():
-            self._lane.close()
-        self._lane = None
+            self._lane.rest()
 
     def _is_untouched(self, place: Target, path: ReleasePath) -> bool:
         """By its own database: who was killed between two stages, or lost the server there, has told nobody."""
