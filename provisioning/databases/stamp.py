@@ -10,10 +10,18 @@ column), and then the fingerprint decides and the stamp is learned (`provisionin
 - Ids below 12000 are given when PostgreSQL is built, and are the same on all servers of one major version, which is
   hashed; above that, names are. Whatever names other things (expressions, views, anything but a plain B-tree index or
   a key inside the schema) is written back as SQL after all, with every name qualified; there are few of those.
-- Every row is written as a composite value, and every list as an array, so no two rows have one text.
-- As in a fingerprint, the schema's name is replaced wherever it stands.
+- Tables, columns, constraints, indexes and sequences are many rows of numbers and names. Each row is hashed column by
+  column, every hash the seed of the next, so that a value counts at its place; with the row goes the place of its
+  table. The hashes of a kind are counted and added up, for which no order is needed and no text is written. Only
+  columns that are never null stand in such a chain, or those of which NULL is given a number; arrays stand innermost,
+  since the hash of an empty one forgets its seed. Whatever is not of built-in ids alone is in the text besides.
+- Everything else is text: every row a composite value and every list an array, so no two rows have one text, and as in
+  a fingerprint the schema's name is replaced wherever it stands. Of that, and of the sums, the stamp is the SHA-256.
 
-Measured on Wagtail (51 tables, 219 indexes, 177 constraints) beside a busy neighbour: 3 ms, the fingerprint 29 ms.
+So two shapes have one stamp if they differ in rows whose hashes of 64 bits agree. Where nobody looks for such rows, and
+only the owner of a schema could, that is one in 2^64 differences.
+
+Measured on Wagtail (51 tables, 219 indexes, 177 constraints), processor time: 2.3 ms; the fingerprint 29 ms.
 
 # Note [A function, not a query]
 Planning those queries takes longer than running them, and a statement that is sent is planned each time. A function's

@@ -6,26 +6,34 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bit
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     built_in CONSTANT oid := 12000;  -- below it ids are the same on every server of one version
-    holders oid[]; sequences oid[]; names name[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
-    line text; whole text := concat('1 ', current_setting('server_version_num')::int / 10000);
+    holders oid[]; sequences oid[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
+    rows text; odd boolean; ruled boolean; others oid[];
+    line text; whole text := concat('2 ', current_setting('server_version_num')::int / 10000);
 BEGIN
     -- What is in a schema depends on it; the index of pg_class begins with the name, and would be read whole.
     SELECT array_agg(c.oid ORDER BY c.relname) FILTER (WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')),
-           string_agg(ROW(c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
-               CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid, true) END,
-               CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END,
-               pg_get_expr(c.relpartbound, c.oid, true))::text, E'\n' ORDER BY c.relname)
-               FILTER (WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')),
            array_agg(c.oid ORDER BY c.relname) FILTER (WHERE c.relkind = 'S'),
-           array_agg(c.relname ORDER BY c.relname) FILTER (WHERE c.relkind = 'S'),
+           concat(count(c.oid), ' ', sum(hashnameextended(c.relname, hashcharextended(c.relkind,
+               hashcharextended(c.relpersistence, hashboolextended(c.relrowsecurity,
+               hashboolextended(c.relforcerowsecurity, coalesce(hash_array_extended(c.reloptions, 1), 0)))))))),
+           bool_or(c.relkind IN ('v', 'm', 'p') OR c.relpartbound IS NOT NULL), bool_or(c.relhasrules),
            array_agg(d.objid) FILTER (WHERE d.classid = 'pg_type'::regclass),
            array_agg(d.objid) FILTER (WHERE d.classid = 'pg_proc'::regclass),
            array_agg(d.objid) FILTER (WHERE d.classid = 'pg_statistic_ext'::regclass),
            array_agg(d.objid) FILTER (WHERE d.classid = 'pg_collation'::regclass)
-    INTO holders, line, sequences, names, types, functions, statistics, collations
+    INTO holders, sequences, rows, odd, ruled, types, functions, statistics, collations
     FROM pg_depend d LEFT JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
+        AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
     WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = space;
-    whole := concat(whole, E'\nrelations ', line);
+    whole := concat(whole, E'\nrelations ', rows);
+    IF odd THEN
+        SELECT string_agg(ROW(place, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid, true) END,
+            CASE WHEN relkind = 'p' THEN pg_get_partkeydef(oid) END, pg_get_expr(relpartbound, oid, true))::text,
+            E'\n' ORDER BY place)
+        INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place) JOIN pg_class ON oid = holder
+        WHERE relkind IN ('v', 'm', 'p') OR relpartbound IS NOT NULL;
+        whole := concat(whole, E'\nviews and partitions ', line);
+    END IF;
 
     IF types IS NOT NULL THEN
         SELECT holders || array_agg(typrelid ORDER BY typname), string_agg(quote_ident(typname), ' ' ORDER BY typname)
@@ -40,47 +48,77 @@ BEGIN
         whole := concat(whole, E'\ntypes ', line);
     END IF;
 
-    SELECT string_agg(ROW(place, a.attnum, a.attname,
-        CASE WHEN a.atttypid < built_in THEN a.atttypid::text ELSE
-            (SELECT ROW(format_type(oid, NULL), typcollation::regcollation)::text FROM pg_type WHERE oid = a.atttypid) END,
-        a.atttypmod,
-        CASE WHEN a.attcollation < built_in THEN a.attcollation::text ELSE a.attcollation::regcollation::text END,
-        a.attnotnull, a.attidentity, a.attgenerated,
-        CASE WHEN a.atthasdef THEN (SELECT pg_get_expr(adbin, adrelid, true) FROM pg_attrdef
-            WHERE adrelid = a.attrelid AND adnum = a.attnum) END)::text, E'\n' ORDER BY place, a.attnum)
-    INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
+    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashint2extended(a.attnum, hashnameextended(a.attname,
+            hashoidextended(CASE WHEN a.atttypid < built_in THEN a.atttypid ELSE 0 END,
+            hashint4extended(a.atttypmod,
+            hashoidextended(CASE WHEN a.attcollation < built_in THEN a.attcollation ELSE built_in END,
+            hashboolextended(a.attnotnull, hashcharextended(a.attidentity,
+            hashcharextended(a.attgenerated, 2))))))))))),
+        bool_or(a.atttypid >= built_in OR a.attcollation >= built_in OR a.atthasdef)
+    INTO rows, odd FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
     JOIN pg_attribute a ON a.attrelid = holder AND a.attnum > 0 AND NOT a.attisdropped;
-    whole := concat(whole, E'\ncolumns ', line);
+    whole := concat(whole, E'\ncolumns ', rows);
+    IF odd THEN
+        SELECT string_agg(ROW(place, a.attnum,
+            CASE WHEN a.atttypid >= built_in THEN (SELECT ROW(format_type(oid, NULL), typcollation::regcollation)::text
+                FROM pg_type WHERE oid = a.atttypid) END,
+            CASE WHEN a.attcollation >= built_in THEN a.attcollation::regcollation END,
+            CASE WHEN a.atthasdef THEN (SELECT pg_get_expr(adbin, adrelid, true) FROM pg_attrdef
+                WHERE adrelid = a.attrelid AND adnum = a.attnum) END)::text, E'\n' ORDER BY place, a.attnum)
+        INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
+        JOIN pg_attribute a ON a.attrelid = holder AND a.attnum > 0 AND NOT a.attisdropped
+            AND (a.atttypid >= built_in OR a.attcollation >= built_in OR a.atthasdef);
+        whole := concat(whole, E'\ntypes and defaults ', line);
+    END IF;
 
-    SELECT string_agg(ROW(place, k.conname, k.contype,
-        CASE WHEN k.contype IN ('p', 'u') OR (k.contype = 'f' AND k.confrelid = ANY (holders)) THEN
-            ROW(k.conkey, array_position(holders, k.confrelid), k.confkey, k.confmatchtype, k.confupdtype,
-                k.confdeltype, k.confdelsetcols, k.condeferrable, k.condeferred, k.convalidated, k.conperiod)::text
-            ELSE pg_get_constraintdef(k.oid, true) END, k.conenforced)::text, E'\n' ORDER BY place, k.conname)
-    INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
+    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashnameextended(k.conname, hashcharextended(k.contype,
+            hashint4extended(coalesce(array_position(holders, k.confrelid), 0),
+            hashcharextended(k.confmatchtype, hashcharextended(k.confupdtype, hashcharextended(k.confdeltype,
+            hashboolextended(k.condeferrable, hashboolextended(k.condeferred, hashboolextended(k.convalidated,
+            hashboolextended(k.conperiod, hashboolextended(k.conenforced,
+                coalesce(hash_array_extended(k.conkey, 3), 0) # coalesce(hash_array_extended(k.confkey, 4), 0)
+                # coalesce(hash_array_extended(k.confdelsetcols, 5), 0))))))))))))))),
+        array_agg(k.oid) FILTER (WHERE k.contype NOT IN ('p', 'u', 'f')
+            OR k.contype = 'f' AND NOT k.confrelid = ANY (holders))
+    INTO rows, others FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
     JOIN pg_constraint k ON k.conrelid = holder AND k.contype <> 'n';
-    whole := concat(whole, E'\nconstraints ', line);
+    whole := concat(whole, E'\nconstraints ', rows);
+    IF others IS NOT NULL THEN
+        SELECT string_agg(ROW(array_position(holders, conrelid), conname, pg_get_constraintdef(oid, true))::text,
+            E'\n' ORDER BY array_position(holders, conrelid), conname)
+        INTO line FROM pg_constraint WHERE oid = ANY (others);
+        whole := concat(whole, E'\nother constraints ', line);
+    END IF;
 
-    SELECT string_agg(ROW(place, x.relname,
-        CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL AND x.relam = 403 AND x.relkind = 'i' AND x.reloptions IS NULL
-            AND built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[]) THEN
-            ROW(i.indkey, i.indclass, i.indcollation, i.indoption, i.indnkeyatts, i.indisunique,
-                i.indnullsnotdistinct)::text
-            ELSE pg_get_indexdef(i.indexrelid, 0, true) END,
-        i.indisvalid, i.indisclustered, i.indisreplident)::text, E'\n' ORDER BY x.relname)
-    INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
+    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashnameextended(x.relname,
+            hashoidvectorextended(CASE WHEN built_in > ALL (i.indclass::oid[]) THEN i.indclass ELSE '' END,
+            hashoidvectorextended(CASE WHEN built_in > ALL (i.indcollation::oid[]) THEN i.indcollation ELSE '' END,
+            hashint2extended(i.indnkeyatts, hashboolextended(i.indisunique, hashboolextended(i.indnullsnotdistinct,
+            hashboolextended(i.indisvalid, hashboolextended(i.indisclustered, hashboolextended(i.indisreplident,
+                hash_array_extended(i.indkey::int2[], 6) # hash_array_extended(i.indoption::int2[], 7))))))))))))),
+        array_agg(x.oid) FILTER (WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR x.relam <> 403
+            OR x.relkind <> 'i' OR x.reloptions IS NOT NULL
+            OR NOT (built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[])))
+    INTO rows, others FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
     JOIN pg_index i ON i.indrelid = holder JOIN pg_class x ON x.oid = i.indexrelid;
-    whole := concat(whole, E'\nindexes ', line);
+    whole := concat(whole, E'\nindexes ', rows);
+    IF others IS NOT NULL THEN
+        SELECT string_agg(ROW(relname, pg_get_indexdef(oid, 0, true))::text, E'\n' ORDER BY relname)
+        INTO line FROM pg_class WHERE oid = ANY (others);
+        whole := concat(whole, E'\nother indexes ', line);
+    END IF;
 
-    SELECT string_agg(ROW(names[place], s.seqtypid, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,
-        s.seqcycle, CASE WHEN d.refobjid IS NOT NULL THEN
-            coalesce(array_position(holders, d.refobjid)::text, d.refobjid::regclass::text) END, d.refobjsubid
-        )::text, E'\n' ORDER BY place, d.refobjid)
-    INTO line FROM unnest(sequences) WITH ORDINALITY AS of (sequence, place)
+    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashoidextended(s.seqtypid, hashboolextended(s.seqcycle,
+            hashtextextended(concat_ws(' ', s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache),
+            hashint4extended(coalesce(array_position(holders, d.refobjid), 0),
+            hashint4extended(coalesce(d.refobjsubid, 0), 8)))))))),
+        string_agg(ROW(place, d.refobjid::regclass)::text, ' ' ORDER BY place)
+            FILTER (WHERE NOT d.refobjid = ANY (holders))
+    INTO rows, line FROM unnest(sequences) WITH ORDINALITY AS of (sequence, place)
     JOIN pg_sequence s ON s.seqrelid = sequence
     LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = sequence AND d.objsubid = 0
         AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i');
-    whole := concat(whole, E'\nsequences ', line);
+    whole := concat(whole, E'\nsequences ', rows, ' ', line);
 
     SELECT string_agg(ROW(array_position(holders, inhrelid), inhparent::regclass)::text, E'\n'
         ORDER BY array_position(holders, inhrelid), inhseqno)
@@ -92,10 +130,12 @@ BEGIN
     INTO line FROM pg_trigger WHERE tgrelid = ANY (holders) AND NOT tgisinternal;
     whole := concat(whole, E'\ntriggers ', line);
 
-    SELECT string_agg(ROW(array_position(holders, ev_class), rulename, pg_get_ruledef(oid, true))::text,
-        E'\n' ORDER BY array_position(holders, ev_class), rulename)
-    INTO line FROM pg_rewrite WHERE ev_class = ANY (holders) AND rulename <> '_RETURN';
-    whole := concat(whole, E'\nrules ', line);
+    IF ruled THEN
+        SELECT string_agg(ROW(array_position(holders, ev_class), rulename, pg_get_ruledef(oid, true))::text,
+            E'\n' ORDER BY array_position(holders, ev_class), rulename)
+        INTO line FROM pg_rewrite WHERE ev_class = ANY (holders) AND rulename <> '_RETURN';
+        whole := concat(whole, E'\nrules ', line);
+    END IF;
 
     SELECT string_agg(ROW(array_position(holders, polrelid), polname, polcmd, polpermissive,
         pg_get_expr(polqual, polrelid, true), pg_get_expr(polwithcheck, polrelid, true))::text,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class DatabaseReplayer:
         self._lane: Lane | None = None
         self._process = 0
         self._stamps: dict[str, set[str]] = {}
+        atexit.register(self._leave)
 
     def replay(self, target: RolloutTarget, path: ReleasePath) -> seams.Replayed:
         place, pooled = place_of(target), target.pool_id is not None
@@ -73,10 +75,13 @@ class DatabaseReplayer:
         return "\n".join(self._lines(target, place_of(target), release))
 
     def close(self) -> None:
-        """Leave the servers; the next target is connected to anew."""
+        """Keep a session at most."""
+        if self._lane is not None and self._process == os.getpid():
+            self._lane.rest()
+
+    def _leave(self) -> None:
         if self._lane is not None and self._process == os.getpid():
             self._lane.close()
-        self._lane = None
 
     def _is_untouched(self, place: Target, path: ReleasePath) -> bool:
         """By its own database: who was killed between two stages, or lost the server there, has told nobody."""

@@ -37,7 +37,13 @@ AND t.state IN ('waiting', 'running') AND (
         WHERE l.id = t.lane_id AND l.fence = t.fence AND l.lease_until > statement_timestamp()
     )
 )
-ORDER BY t.wave, t.position LIMIT %(limit)s FOR NO KEY UPDATE OF t SKIP LOCKED
+ORDER BY t.wave, t.position LIMIT least(%(limit)s, greatest(%(least)s, (
+    SELECT ceil(count(*)::float / %(lanes)s)::int FROM (
+        SELECT FROM provisioning_rollout o JOIN provisioning_rollouttarget w ON w.rollout_id = o.id
+        WHERE o.id = %(rollout)s AND w.cluster_id = %(cluster)s AND w.wave <= o.wave AND w.state = 'waiting'
+        LIMIT %(limit)s * %(lanes)s
+    ) AS waiting
+))) FOR NO KEY UPDATE OF t SKIP LOCKED
 """
 LOCK_OWNERS = {
     "tenant": "SELECT id FROM tenants_tenant WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
@@ -75,13 +81,21 @@ UPDATE provisioning_rollouttarget t SET
 FROM asked WHERE t.id = asked.id
 """
 FRESH_S = 30.0
+LEAST_AT_ONCE = 15  # fewer are not worth a batch of their own, unless they take long
 BLOCKED_S = 2.0  # until a blocked target is looked at again; meanwhile others have their turn
 
 
-def claim(ctx: StepContext, rollout: Rollout, cluster_id: UUID, *, limit: int) -> list[RolloutTarget]:
-    """At most `limit` targets of the waves that are open, now running in this lane. Inside `ctx.control()`."""
+def claim(
+    ctx: StepContext, rollout: Rollout, cluster_id: UUID, *, limit: int, least: int = LEAST_AT_ONCE
+) -> list[RolloutTarget]:
+    """At most `limit` targets of the waves that are open, now running in this lane. Inside `ctx.control()`.
+
+    The last of a wave are shared with the cluster's other lanes, so that all end at about the same time: no lane takes
+    more than `least` of them and more than its share.
+    """
+    share = {"limit": limit, "least": least, "lanes": rollout.parallelism}
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, {"rollout": rollout.pk, "cluster": cluster_id, "limit": limit})
+        cursor.execute(LOCK, {"rollout": rollout.pk, "cluster": cluster_id, **share})
         found = cursor.fetchall()
         if not found:
             return []

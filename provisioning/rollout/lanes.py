@@ -21,7 +21,7 @@ from provisioning.errors import StaleFence
 from provisioning.models import OPEN_TARGETS, Queue, Rollout, RolloutState, RolloutTarget, TargetState
 from provisioning.rollout import seams
 from provisioning.rollout.budget import Budget
-from provisioning.rollout.claiming import claim, path_of
+from provisioning.rollout.claiming import LEAST_AT_ONCE, claim, path_of
 from provisioning.rollout.progress import standing_of, toll_of
 from provisioning.rollout.recording import Ended, arrived, failed, given_back, record
 from provisioning.rollout.settling import settle, stop_over_budget
@@ -29,10 +29,10 @@ from provisioning.rollout.window import opens
 
 logger = logging.getLogger("tenure.rollout")
 
-MOST_AT_ONCE = 50  # targets of a batch: what claiming and recording cost is shared by so many
+MOST_AT_ONCE = 100  # targets of a batch: what claiming and recording cost is shared by so many
 A_BATCH_S = 2.0  # what a batch should take, so that lanes share a wave and a pause is obeyed soon
 LONGEST_BATCH_S = 5.0  # what has not begun by then is given back
-FIRST_PACE_S = 0.4  # a target, until one has been seen
+FIRST_PACE_S = 0.1  # a target, until one has been seen; if it takes longer, the rest of the batch is given back
 SHORTLY, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
 
@@ -60,9 +60,10 @@ def _batch(ctx: StepContext) -> Outcome:
         timezone.now(), starts_at=rollout.starts_at, window=rollout.window
     ):
         return Done({"state": rollout.state}, also=lambda: _leave(ctx))
-    pace = (ctx.cursor or {}).get("pace", FIRST_PACE_S)
+    pace = (ctx.cursor or {}).get("pace")
+    limit, least = max(1, min(MOST_AT_ONCE, int(A_BATCH_S / (pace or FIRST_PACE_S)))), LEAST_AT_ONCE if pace else 1
     with ctx.control():
-        targets = claim(ctx, rollout, ctx.input.cluster_id, limit=max(1, min(MOST_AT_ONCE, int(A_BATCH_S / pace))))
+        targets = claim(ctx, rollout, ctx.input.cluster_id, limit=limit, least=least)
     if not targets:
         return _idle(ctx, rollout)
     began = monotonic()

@@ -43,7 +43,7 @@ class Replayer(Protocol):
         """In a sentence or some lines, how the target differs from the release; empty when it does not. Only reads."""
 
     def close(self) -> None:
-        """A lane has ended: leave the servers. The next target is connected to anew."""
+        """A lane has ended: leave the servers, but for a session that another rollout may want soon."""
 
 
 class NoReplayer:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
@@ -13,7 +16,7 @@ from provisioning.databases.replaying.running import Runner
 from provisioning.databases.replaying.sessions import APPLICATION
 from provisioning.databases.replaying.targets import Target
 from provisioning.databases.replaying.walks import Walk
-from provisioning.databases.servers import Connection, connect, url_of
+from provisioning.databases.servers import KEPT_S, Connection, connect, run, url_of
 from tenants.models import Cluster
 
 
@@ -28,6 +31,8 @@ class Lane:
         self._at: tuple[str, str] | None = None
         self._connection: Connection | None = None
         self._runner: Runner | None = None
+        self._url = ""  # what it was opened with: a cluster may get another login
+        self._rested: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -40,10 +45,10 @@ class Lane:
     def connection(self, target: Target) -> Connection:
         """To the target's database, as the provisioning role, in autocommit. Raises ServerUnavailable."""
         at = (target.cluster, target.database)
-        if self._connection is None or self._connection.closed or self._at != at:
+        if self._connection is None or self._connection.closed or self._at != at or not self._is_awake(target):
             self._hang_up()
             self._connection = connect(self._cluster(target), database=target.database, application=APPLICATION)
-            self._at = at
+            self._at, self._url, self._rested = at, url_of(self._cluster(target)), None
             stamp.prepare(self._connection)
         return self._connection
 
@@ -68,8 +73,27 @@ class Lane:
         elif self._connection is not None and self._connection.info.transaction_status != TransactionStatus.IDLE:
             self._hang_up()
 
+    def rest(self) -> None:
+        """A rollout has ended. The session is kept, with its plans, for one that follows: a new one costs 50 ms."""
+        self._end_runner()
+        self._clusters.clear()
+        self._rested = time.monotonic()
+
     def close(self) -> None:
         self._hang_up()
+        self._end_runner()
+
+    def _is_awake(self, target: Target) -> bool:
+        """Whether a session that has rested is still the one that we would open, and answers."""
+        rested, self._rested = self._rested, None
+        if rested is None or self._connection is None:
+            return True
+        if time.monotonic() - rested < KEPT_S and self._url == url_of(self._cluster(target)):
+            with suppress(psycopg.Error):
+                return run(self._connection, "SELECT true") == [(True,)]
+        return False
+
+    def _end_runner(self) -> None:
         if self._runner is not None:
             self._runner.close()
             self._runner = None

@@ -56,9 +56,9 @@ def lanes_of(rollout: Rollout) -> list[StepContext]:
     return lanes
 
 
-def taken(ctx: StepContext, rollout: Rollout, limit: int = 50) -> list[RolloutTarget]:
+def taken(ctx: StepContext, rollout: Rollout, limit: int = 50, **more: int) -> list[RolloutTarget]:
     with ctx.control():
-        return claim(ctx, rollout_of(rollout.pk), ctx.input.cluster_id, limit=limit)
+        return claim(ctx, rollout_of(rollout.pk), ctx.input.cluster_id, limit=limit, **more)
 
 
 def reach(rollout: Rollout, wave: int = 1) -> None:
@@ -73,6 +73,15 @@ def test_two_lanes_never_take_one_target(release: Release) -> None:
     first, second, third = taken(one, rollout, 4), taken(other, rollout, 4), taken(one, rollout, 4)
     assert [target.position for target in (*first, *second, *third)] == list(range(10))
     assert taken(other, rollout) == []
+
+
+def test_lanes_share_what_is_left_of_a_wave(release: Release) -> None:
+    made(30, schemas=False)
+    rollout = approved(release)
+    reach(rollout)
+    one, other = lanes_of(rollout)
+    sizes = [len(taken(lane, rollout, 20, least=4)) for lane in (one, other, one, other, one, other)]
+    assert sizes == [15, 8, 4, 3, 0, 0]
 
 
 def test_nothing_of_a_later_wave_is_taken(release: Release) -> None:
