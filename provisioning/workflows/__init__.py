@@ -7,6 +7,7 @@ from provisioning.engine.workflow import Workflow
 from provisioning.rollout.lanes import LANE
 from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows.delete import DELETE
+from provisioning.workflows.export import EXPORT
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.resume import RESUME
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
@@ -15,5 +16,5 @@ from provisioning.workflows.undelete import UNDELETE
 
 WORKFLOWS: dict[tuple[str, int], Workflow] = {
     workflow.key: workflow
-    for workflow in (ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, ROLLOUT, LANE)
+    for workflow in (ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, EXPORT, ROLLOUT, LANE)
 }

@@ -34,6 +34,7 @@ VERBS: dict[str, frozenset[TenantState]] = {
     "rotate_credentials": frozenset({TenantState.ACTIVE}),
     "suspend": frozenset({TenantState.ACTIVE}),
     "resume": frozenset({TenantState.SUSPENDED}),
+    "export": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED}),
     "delete": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED}),
     "undelete": frozenset({TenantState.DELETED}),
 }
