@@ -78,7 +78,7 @@ class DataKeys:
         """Observe, insert, observe: of two at once the partial unique constraint lets one win, and both agree on it."""
         with keyring_errors():
             if not _usable(tenant, handle):
-                DataKey.objects.bulk_create([_new(tenant, handle["purpose"])], ignore_conflicts=True)
+                DataKey.objects.bulk_create([_new(tenant.tenant_id, handle["purpose"])], ignore_conflicts=True)
             data_key(tenant, handle)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def data_keys(tenant: TenantContext) -> seam.TenantKeys:
         keys = [_for_scope(row) for row in rows.filter(purpose=PURPOSE)]
         seam.active_of(keys)
         if not rows.filter(purpose=INDEX).exists():  # where it was destroyed there is no other: it would find nothing
-            DataKey.objects.bulk_create([_new(tenant, INDEX)], ignore_conflicts=True)
+            DataKey.objects.bulk_create([_new(tenant.tenant_id, INDEX)], ignore_conflicts=True)
         return seam.TenantKeys.of(keys, seam.active_of([_for_scope(row) for row in rows.filter(purpose=INDEX)]))
 
 
@@ -135,7 +135,7 @@ def rotate(tenant: TenantContext) -> tuple[UUID, UUID]:
 
     Raises KeyDestroyed or KeyDisabled where no key is active: a new one would hide that.
     """
-    fresh = _new(tenant, PURPOSE)
+    fresh = _new(tenant.tenant_id, PURPOSE)
     with keyring_errors(), transaction.atomic(using="keyring"):
         former = DataKey.objects.select_for_update().filter(
             owner_ref=tenant.tenant_id, purpose=PURPOSE, state=DataKey.State.ACTIVE
@@ -167,11 +167,52 @@ def destroy(tenant: TenantContext, key_id: UUID) -> None:
             raise KeyInUse(f"Key {key_id} is not a retired key of tenant {tenant.slug}.")
 
 
+def disable(owner_ref: UUID) -> int:
+    """Nothing is encrypted or opened with the owner's keys any more, until `enable`. Returns how many there were."""
+    with keyring_errors():
+        keys = _of(owner_ref).filter(state__in=(DataKey.State.ACTIVE, DataKey.State.RETIRED))
+        return keys.update(state=DataKey.State.DISABLED)
+
+
+def enable(owner_ref: UUID) -> int:
+    """Disabled keys are what they were before: retired, if they ever were, else active."""
+    with keyring_errors(), transaction.atomic(using="keyring"):
+        disabled = _of(owner_ref).filter(state=DataKey.State.DISABLED)
+        retired_ones = disabled.filter(retired_at__isnull=False).update(state=DataKey.State.RETIRED)
+        return retired_ones + disabled.update(state=DataKey.State.ACTIVE)
+
+
+def shred(owner_ref: UUID) -> int:
+    """Destroy all of the owner's keys, in whatever state. Returns how many there were; a repeat finds none."""
+    with keyring_errors():
+        return _destroy(_of(owner_ref))
+
+
 def retired(tenant: TenantContext) -> list[UUID]:
     """The ids of the keys that rotation has replaced, the oldest first."""
     with keyring_errors():
         keys = DataKey.objects.filter(owner_ref=tenant.tenant_id, purpose=PURPOSE, state=DataKey.State.RETIRED)
         return list(keys.order_by("retired_at").values_list("key_id", flat=True))
+
+
+def key_of(owner_ref: UUID, purpose: str) -> tuple[UUID, bytes]:
+    """The one key of an owner that is no tenant, and its id; made when it is first asked for, and never again.
+
+    Raises KeyDestroyed, KeyUnusable or KeyringUnreachable.
+    """
+    with keyring_errors():
+        mine = DataKey.objects.filter(owner_ref=owner_ref, purpose=purpose)
+        if not mine.exists():  # of two at once the partial unique constraint lets one win
+            DataKey.objects.bulk_create([_new(owner_ref, purpose)], ignore_conflicts=True)
+        if (key := mine.filter(state=DataKey.State.ACTIVE).first()) is None:
+            raise KeyDestroyed(f"The {purpose} key of {owner_ref} was destroyed.")
+        return key.key_id, _opened(key)
+
+
+def destroy_key_of(owner_ref: UUID, purpose: str) -> int:
+    """Destroy the keys of an owner that is no tenant; how many went. Repeating it changes nothing."""
+    with keyring_errors():
+        return _destroy(DataKey.objects.filter(owner_ref=owner_ref, purpose=purpose))
 
 
 @contextmanager
@@ -192,9 +233,12 @@ def _usable(tenant: TenantContext, handle: Handle) -> list[DataKey]:
     return [key for key in _living(tenant) if key.purpose == handle["purpose"]]
 
 
+def _of(owner_ref: UUID) -> QuerySet[DataKey]:
+    return DataKey.objects.filter(owner_ref=owner_ref, purpose__in=(PURPOSE, INDEX))
+
+
 def _living(tenant: TenantContext) -> list[DataKey]:
-    keys = DataKey.objects.filter(owner_ref=tenant.tenant_id, purpose__in=(PURPOSE, INDEX))
-    return list(keys.exclude(state=DataKey.State.DESTROYED).order_by("purpose", "state"))
+    return list(_of(tenant.tenant_id).exclude(state=DataKey.State.DESTROYED).order_by("purpose", "state"))
 
 
 def _destroy(keys: QuerySet[DataKey]) -> int:
@@ -212,8 +256,8 @@ def _opened(key: DataKey) -> bytes:
     return unseal(bytes(key.wrapped or b""), **_bound_to(key.key_id, key.owner_ref, key.purpose))
 
 
-def _new(tenant: TenantContext, purpose: str) -> DataKey:
-    key_id, owner_ref = uuid4(), tenant.tenant_id
+def _new(owner_ref: UUID, purpose: str) -> DataKey:
+    key_id = uuid4()
     wrapped = seal(secrets.token_bytes(KEY_BYTES), **_bound_to(key_id, owner_ref, purpose))
     return DataKey(key_id=key_id, purpose=purpose, owner_ref=owner_ref, wrapped=wrapped)
 

@@ -7,6 +7,8 @@ from provisioning.engine.workflow import Workflow
 from provisioning.rollout.lanes import LANE
 from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows.delete import DELETE
+from provisioning.workflows.erase import ERASE, ERASE_AGAIN
+from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE
 from provisioning.workflows.export import EXPORT
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.resume import RESUME
@@ -16,5 +18,9 @@ from provisioning.workflows.undelete import UNDELETE
 
 WORKFLOWS: dict[tuple[str, int], Workflow] = {
     workflow.key: workflow
-    for workflow in (ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, EXPORT, ROLLOUT, LANE)
+    for workflow in (
+        *(ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, EXPORT),
+        *(PLAN_ERASURE, ERASE, ERASE_AGAIN, CHECK_ERASURE),
+        *(ROLLOUT, LANE),
+    )
 }
