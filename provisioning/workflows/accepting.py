@@ -34,9 +34,9 @@ VERBS: dict[str, frozenset[TenantState]] = {
     "rotate_credentials": frozenset({TenantState.ACTIVE}),
     "suspend": frozenset({TenantState.ACTIVE}),
     "resume": frozenset({TenantState.SUSPENDED}),
-    "export": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED}),
     "delete": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED}),
     "undelete": frozenset({TenantState.DELETED}),
+    "export": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED}),
 }
 """Which states allow which verb on a tenant. The same table answers what may be done and refuses what may not."""
 

@@ -14,6 +14,7 @@ from provisioning.workflows.export import EXPORT, ExportInput
 from provisioning.workflows.passports import tar
 from tenants.audit import Actor, AuditAction, ObjectType
 from tenants.audit import write as audit
+from tenants.errors import StateConflict
 from tenants.models import Tenant
 
 
@@ -24,7 +25,7 @@ def export_tenant(*, tenant: Tenant, reason: str, actor: Actor, key: str, reques
     need(reason)
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
-        allow("export", tenant)
+        _allow(tenant)
         return start(
             EXPORT,
             input=ExportInput(tenant_id=tenant.pk),
@@ -44,7 +45,7 @@ def export_to_file(*, tenant: Tenant, path: Path, reason: str, actor: Actor) -> 
     The audit entry is committed before the first byte is read: who takes a tenant's data away leaves a trace.
     """
     need(reason)
-    allow("export", tenant)
+    _allow(tenant)
     with transaction.atomic():
         audit(
             AuditAction.TENANT_EXPORTED,
@@ -54,3 +55,10 @@ def export_to_file(*, tenant: Tenant, path: Path, reason: str, actor: Actor) -> 
             personal={"reason": reason},
         )
     return tar.write(tenant, path, passport=uuid4())
+
+
+def _allow(tenant: Tenant) -> None:
+    """Deleted may also be one whose onboarding failed: it has nothing to export."""
+    allow("export", tenant)
+    if not tenant.placements.filter(active=True).exists():
+        raise StateConflict(f"Tenant {tenant.slug} is {tenant.state} and owns nothing.", state=tenant.state)

@@ -14,6 +14,8 @@ A table that refers to itself gives up those of its rows that none refers to, ag
 chains longer than that, or in circles of several tables, goes in one statement, at whose end references are looked at.
 """
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -89,8 +91,19 @@ def shut(connection: Connection, place: Place) -> None:
     wait_until_left(connection, logins)
 
 
-def erase(connection: Connection, place: Place, *, limit: int, lease: Lease, batch: int = BATCH) -> Gone:
-    """At most about `limit` rows, in transactions of at most `batch`; done when there is none left to take."""
+def erase(
+    connection: Connection,
+    place: Place,
+    *,
+    limit: int,
+    lease: Lease,
+    batch: int = BATCH,
+    until: float = math.inf,
+) -> Gone:
+    """At most about `limit` rows, in transactions of at most `batch`; done when there is none left to take.
+
+    No transaction begins after `until` (monotonic seconds) but the first.
+    """
     groups, left = _groups(connection, place)
     gone, statement = Gone(left=left), IN_ONE if any(map(_hangs_together, groups)) else STATEMENT_TIMEOUT
     while gone.rows < limit:
@@ -108,6 +121,8 @@ def erase(connection: Connection, place: Place, *, limit: int, lease: Lease, bat
         if not groups:
             gone.done = True
             return gone
+        if time.monotonic() >= until:
+            break
     return gone
 
 
