@@ -9,7 +9,8 @@ well, and a table whose row security was taken off by hand is left alone and rep
 
 # Note [How a batch finds its rows]
 By place, not by key: a list of 5,000 row addresses costs one look at the index that begins with `tenant_id`, and the
-delete walks the addresses in order. Tables go leaves first, so that the check behind each foreign key finds nothing.
+delete walks the addresses in order; it names the tenant once more, which lets the planner ask the policy once and not
+for each row (a tenth of the work). Tables go leaves first, so that the check behind each foreign key finds nothing.
 A table that refers to itself gives up those of its rows that none refers to, again and again; what hangs together in
 chains longer than that, or in circles of several tables, goes in one statement, at whose end references are looked at.
 """
@@ -163,7 +164,7 @@ def _from_group(connection: Connection, place: Place, group: Group, limit: int) 
 
 def _by_address(connection: Connection, table: sql.Identifier, tenant: UUID, limit: int, which: sql.Composable) -> int:
     text = sql.SQL(
-        "DELETE FROM {table} WHERE ctid = ANY (ARRAY("
+        "DELETE FROM {table} WHERE {column} = {tenant} AND ctid = ANY (ARRAY("
         "SELECT ctid FROM {table} AS own WHERE own.{column} = {tenant} AND {which} LIMIT {limit}))"
     ).format(table=table, column=_TENANT, tenant=sql.Literal(tenant), which=which, limit=sql.Literal(limit))
     return connection.execute(text).rowcount
