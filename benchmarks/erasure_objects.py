@@ -51,7 +51,9 @@ def emptied_by_hand(bucket: str) -> None:
     from provisioning.providers.s3 import s3_client
 
     client = s3_client()
-    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, MaxKeys=PAGE):
+    for page in client.get_paginator("list_object_versions").paginate(
+        Bucket=bucket, PaginationConfig={"PageSize": PAGE}
+    ):
         found = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
         doomed: Any = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
         if doomed:

@@ -86,7 +86,7 @@ def check(path: Path) -> Written:
         try:
             with tarfile.open(path, "r|") as tar:
                 for member in tar:
-                    tar.members.clear()  # or the archive would remember each
+                    tar.members.clear()  # type: ignore[attr-defined]  # or the archive would remember each
                     body = tar.extractfile(member)
                     if body is None:
                         raise Spoiled(f"{member.name} is no file.")
@@ -147,7 +147,7 @@ def _add(tar: tarfile.TarFile, name: str, file: Any, size: int) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o600
     tar.addfile(member, file)
-    tar.members.clear()
+    tar.members.clear()  # type: ignore[attr-defined]  # it would remember each
 
 
 class _Hashed:
@@ -179,8 +179,7 @@ def _read(body: IO[bytes]) -> tuple[str, int, int]:
 def _looked_at(name: str, body: IO[bytes], contents: Counted | None) -> File:
     """A file of the passport as it is; the contents of objects came before their list, in its order."""
     if contents is None:
-        digest, size, lines = _read(body)
-        return File(name, digest, size, lines)
+        return File(name, *_read(body))
     with _from_start(contents) as before:
         digest, size, lines = sha256(), 0, 0
         for line in body:
@@ -233,4 +232,6 @@ def _judged(text: bytes, seen: dict[str, File]) -> Written:
     for what, number in found.items():
         if counts.get(what) != number:
             raise Spoiled(f"The manifest counts {counts.get(what)} {what}, and there are {number}.")
-    return Written(sha256(text).hexdigest(), *found.values(), counts["object_bytes"])
+    return Written(
+        sha256(text).hexdigest(), found["tables"], found["rows"], found["objects"], counts.get("object_bytes", 0)
+    )

@@ -20,6 +20,7 @@ from provisioning.models import Direction, Resource, RunState
 from provisioning.providers.bucket import Place, own_place
 from provisioning.providers.s3 import s3_client
 from provisioning.workflows import export
+from provisioning.workflows.passports.format import manifest
 from tenants.audit import AuditAction
 from tenants.context import TenantContext
 from tenants.errors import StateConflict
@@ -177,7 +178,7 @@ def test_killed_between_two_chunks_it_ends_as_if_nothing_had_happened(house: Non
 
 def test_what_somebody_else_spoils_is_no_passport_and_who_is_erased_has_none(house: None, monkeypatch: Any) -> None:
     acme = lived_in("acme", Tier.POOL)
-    place, written = place_of(acme.context()), export.manifest
+    place, written = place_of(acme.context()), manifest
 
     def spoiling(**told: Any) -> bytes:
         """Somebody else's late request lands while the manifest is written."""
@@ -187,9 +188,10 @@ def test_what_somebody_else_spoils_is_no_passport_and_who_is_erased_has_none(hou
 
     monkeypatch.setattr(export, "manifest", spoiling)
     run = driven(lifecycle.export_tenant(tenant=acme, reason="they asked", actor=BILLING, key=str(uuid4())))
+    assert run.error is not None
     assert (run.state, run.error["code"]) == (RunState.FAILED, "PASSPORT_FILE_DIFFERS")
-    below = {"Bucket": place.bucket, "Prefix": f"{place.prefix}tenure-export/{run.pk}/"}
-    left = s3_client().list_object_versions(**below)
+    below = f"{place.prefix}tenure-export/{run.pk}/"
+    left = s3_client().list_object_versions(Bucket=place.bucket, Prefix=below)
     assert ("Versions" in left, "DeleteMarkers" in left) == (False, False)
     assert s3_client().list_objects_v2(Bucket=place.bucket, Prefix=place.prefix)["KeyCount"] == 3
     Tenant.objects.filter(pk=acme.pk).update(state=TenantState.ERASING)
