@@ -5,6 +5,7 @@ from __future__ import annotations
 from provisioning import lifecycle
 from provisioning.engine.workflow import Workflow
 from provisioning.workflows.accepting import refuse_shared_role
+from provisioning.workflows.export import EXPORT
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.plans import VerbPlan, estimate, shape_of
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
@@ -22,6 +23,12 @@ def plan_rotate(tenant: Tenant) -> VerbPlan:
     """A new password; sessions that are open go on, new ones need the new password."""
     creates = f"a new password of the database role of {tenant.slug}; the application must ask for it"
     return _plan(tenant, "rotate_credentials", ROTATE_CREDENTIALS, creates=creates)
+
+
+def plan_export(tenant: Tenant) -> VerbPlan:
+    """Its data stays; a copy of the rows is put beside its objects."""
+    creates = f"a passport of {tenant.slug} in its own bucket, below tenure-export/"
+    return _plan(tenant, "export", EXPORT, creates=creates)
 
 
 def _plan(tenant: Tenant, verb: str, workflow: Workflow, *, creates: str) -> VerbPlan:

@@ -90,6 +90,7 @@ from provisioning.workflows.data_keys import (
     rotate_data_key,
 )
 from provisioning.workflows.erase_sweep import sweep_erasures
+from provisioning.workflows.exporting import export_tenant, export_to_file
 from provisioning.workflows.handing_out import Credentials, credentials_of
 from provisioning.workflows.leaving import (
     BadKeeping,
@@ -107,6 +108,8 @@ from provisioning.workflows.leaving import (
 )
 from provisioning.workflows.legal_holds import InvalidHold, place_hold, release_hold
 from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.passports.tar import Spoiled as PassportSpoiled
+from provisioning.workflows.passports.tar import check as check_passport
 from provisioning.workflows.plans import PlanChanged, VerbPlan, estimate, shape_of
 from provisioning.workflows.resources import keep, observe
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS, RotateInput
@@ -370,23 +373,24 @@ def sweep() -> None:
 __all__ = [
     "BadExtension", "BadKeeping", "DeadlineInfeasible", "DeletionProtected", "ErasureIdentifier", "ErasureWish",
     "InvalidErasure", "InvalidHold", "InvalidRollout", "InvalidSchedule", "InvalidWish", "KeyReused", "NoCapacity",
-    "NoRelease", "OlderStillRuns", "OperationInProgress", "PastTheBar", "PlanBlocked", "PlanChanged", "ReasonMissing",
-    "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms",
+    "NoRelease", "OlderStillRuns", "OperationInProgress", "PassportSpoiled", "PastTheBar", "PlanBlocked", "PlanChanged",
+    "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms",
     "SameErasurePerson", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish",
     "UnsupportedTarget", "VersionMismatch", "actions_of", "actions_of_erasure", "actions_of_rollout",
     "actions_of_tenant", "adopt_drift", "advance", "approve_erasure", "approve_rollout", "begin_context_keys", "cancel",
     "cancel_erasure", "cancel_rollout", "cancel_schedule", "certificate_keys", "certificate_status", "change_cluster",
-    "change_pool", "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "delete_tenant",
-    "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "extend_erasure",
-    "finish_context_keys", "force_complete", "hand_out_credentials", "hand_out_data_keys", "hold_records",
-    "keep_evidence", "latest_rehearsal", "mint_token", "onboard", "onboard_together", "open_holds", "pause",
-    "pause_rollout", "place_hold", "plan_approval", "plan_context_keys", "plan_delete", "plan_of", "plan_of_erasure",
-    "plan_onboard", "plan_repair_of_drift", "plan_resume_tenant", "plan_rollout", "plan_suspend", "plan_undelete",
-    "progress_of", "propose_erasure", "propose_rollout", "prove_identity", "publish", "published_keys",
-    "recheck_erasure", "register_cluster", "rehearse_rollout", "reject_erasure", "release_hold", "release_records",
-    "repair_drift", "replace_token_keys", "replay_tombstones", "request_erasure", "resume", "resume_rollout",
-    "resume_tenant", "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials",
-    "rotate_data_key", "rotate_evidence_key", "rotate_pool_password", "rotate_token_key", "schedule", "skip",
-    "skip_target", "survey_drift", "suspend", "sweep", "target_named", "targets_of", "tenants_due_for_purge",
-    "undelete", "undo", "update_tenant", "verify_resources", "withdraw_certificates",
+    "change_pool", "check_passport", "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind",
+    "delete_tenant", "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "export_tenant",
+    "export_to_file", "extend_erasure", "finish_context_keys", "force_complete", "hand_out_credentials",
+    "hand_out_data_keys", "hold_records", "keep_evidence", "latest_rehearsal", "mint_token", "onboard",
+    "onboard_together", "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval", "plan_context_keys",
+    "plan_delete", "plan_of", "plan_of_erasure", "plan_onboard", "plan_repair_of_drift", "plan_resume_tenant",
+    "plan_rollout", "plan_suspend", "plan_undelete", "progress_of", "propose_erasure", "propose_rollout",
+    "prove_identity", "publish", "published_keys", "recheck_erasure", "register_cluster", "rehearse_rollout",
+    "reject_erasure", "release_hold", "release_records", "repair_drift", "replace_token_keys", "replay_tombstones",
+    "request_erasure", "resume", "resume_rollout", "resume_tenant", "retired_data_keys", "retry", "retry_failed",
+    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_evidence_key", "rotate_pool_password",
+    "rotate_token_key", "schedule", "skip", "skip_target", "survey_drift", "suspend", "sweep", "target_named",
+    "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant", "verify_resources",
+    "withdraw_certificates",
 ]  # fmt: skip

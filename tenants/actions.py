@@ -15,6 +15,7 @@ class AuditAction(StrEnum):
     TENANT_RESUMED = "tenant.resumed"
     TENANT_DELETED = "tenant.deleted"
     TENANT_UNDELETED = "tenant.undeleted"
+    TENANT_EXPORTED = "tenant.exported"
     SCHEDULE_MADE = "schedule.made"
     SCHEDULE_CANCELLED = "schedule.cancelled"
     SCHEDULE_FIRED = "schedule.fired"

@@ -33,6 +33,7 @@ class EventType(StrEnum):
     TENANT_RESUMED = "tenant.resumed"
     TENANT_DELETED = "tenant.deleted"
     TENANT_UNDELETED = "tenant.undeleted"
+    TENANT_EXPORT_READY = "tenant.export_ready"
     TENANT_SUSPENSION_SCHEDULED = "tenant.suspension_scheduled"
     TENANT_DELETION_SCHEDULED = "tenant.deletion_scheduled"
     CREDENTIAL_ROTATED = "credential.rotated"

@@ -32,7 +32,7 @@ TENANT: dict[str, Any] = {
     "scheduled_suspension_at": None,
     "scheduled_deletion_at": None,
     "operation": None,
-    "actions": ["credentials", "rotate_credentials", "suspend", "delete"],
+    "actions": ["credentials", "rotate_credentials", "suspend", "delete", "export"],
     "created_at": "2026-11-20T09:14:02Z",
     "updated_at": "2026-11-20T09:14:03Z",
 }

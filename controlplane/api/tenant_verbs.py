@@ -25,7 +25,7 @@ from controlplane.api.pagination import ListQuery, page, page_of
 from controlplane.api.plan_shape import FindingShape, VerbPlanShape, verb_plan
 from controlplane.api.tenants import TENANT, AcceptedShape, accepted
 from controlplane.models import Scope
-from controlplane.tenant_plans import plan_retry, plan_rotate
+from controlplane.tenant_plans import plan_export, plan_retry, plan_rotate
 from provisioning import lifecycle
 from provisioning.models import Resource, ResourceKind, Run
 from provisioning.workflows.plans import VerbPlan
@@ -132,6 +132,26 @@ class UndeleteTenant(Endpoint):
     def post(self, request: Request, tenant: str) -> HttpResponse | Response:
         """Calls the purge off and makes it active. Possible until its data is being erased."""
         return _started(self, request, tenant, lifecycle.undelete, lifecycle.plan_undelete)
+
+
+class ExportTenant(Endpoint):
+    @serves(
+        scope=Scope.TENANTS_WRITE,
+        name="export_tenant",
+        summary="Export a tenant",
+        query=PlanQuery,
+        takes=ReasonRequest,
+        keyed="required",
+        parameters=(TENANT, IF_MATCH),
+        answers=STARTED,
+        problems=STARTS,
+    )
+    def post(self, request: Request, tenant: str) -> HttpResponse | Response:
+        """Puts its passport into its own bucket: every row as it stood at one moment, a list of its objects, checksums.
+
+        A suspended or deleted tenant has one, too. The output of `write manifest` names the folder.
+        """
+        return _started(self, request, tenant, lifecycle.export_tenant, plan_export)
 
 
 class RotateCredentials(Endpoint):

@@ -21,6 +21,7 @@ from controlplane.api.rollout_verbs import VERBS as ROLLOUT_VERBS
 from controlplane.api.rollout_verbs import ApproveRollout
 from controlplane.api.rollouts import OneRollout, Rollouts
 from controlplane.api.tenant_verbs import (
+    ExportTenant,
     HandOutCredentials,
     OperationsOfTenant,
     ResourcesOfTenant,
@@ -45,6 +46,7 @@ v1: list[URLPattern | URLResolver] = [
     path("tenants/<str:tenant>/holds", HoldsOfTenant.as_view()),
     path("tenants/<str:tenant>/holds/<str:hold>", OneHold.as_view()),
     path("tenants/<str:tenant>/holds/<str:hold>/release", ReleaseHold.as_view()),
+    path("tenants/<str:tenant>/export", ExportTenant.as_view()),
     path("tenants/<str:tenant>/credentials", HandOutCredentials.as_view()),
     path("tenants/<str:tenant>/data-keys", HandOutDataKeys.as_view()),
     path("tenants/<str:tenant>/tokens", MintToken.as_view()),

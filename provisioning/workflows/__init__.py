@@ -9,6 +9,7 @@ from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows.delete import DELETE
 from provisioning.workflows.erase import ERASE, ERASE_AGAIN
 from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE
+from provisioning.workflows.export import EXPORT
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.resume import RESUME
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
@@ -18,7 +19,7 @@ from provisioning.workflows.undelete import UNDELETE
 WORKFLOWS: dict[tuple[str, int], Workflow] = {
     workflow.key: workflow
     for workflow in (
-        *(ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE),
+        *(ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, EXPORT),
         *(PLAN_ERASURE, ERASE, ERASE_AGAIN, CHECK_ERASURE),
         *(ROLLOUT, LANE),
     )

@@ -36,6 +36,7 @@ VERBS: dict[str, frozenset[TenantState]] = {
     "resume": frozenset({TenantState.SUSPENDED}),
     "delete": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED}),
     "undelete": frozenset({TenantState.DELETED}),
+    "export": frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED}),
 }
 """Which states allow which verb on a tenant. The same table answers what may be done and refuses what may not."""
 

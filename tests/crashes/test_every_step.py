@@ -22,6 +22,7 @@ from provisioning.workflows import WORKFLOWS
 from provisioning.workflows.delete import DELETE
 from provisioning.workflows.erase import ERASE, ERASE_AGAIN
 from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE
+from provisioning.workflows.export import EXPORT
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.resources import DOORS
 from provisioning.workflows.resume import RESUME
@@ -69,6 +70,7 @@ EXAMPLES: dict[tuple[str, int], tuple[Start, tuple[Tier, ...]]] = {
     SUSPEND.key: (begin_leaving(lifecycle.suspend), (Tier.SCHEMA, Tier.POOL)),
     RESUME.key: (begin_leaving(lifecycle.resume_tenant, lifecycle.suspend), (Tier.SCHEMA, Tier.POOL)),
     DELETE.key: (begin_leaving(lifecycle.delete_tenant), (Tier.POOL,)),
+    EXPORT.key: (begin_leaving(lifecycle.export_tenant), (Tier.POOL,)),
     UNDELETE.key: (begin_leaving(lifecycle.undelete, lifecycle.delete_tenant), (Tier.POOL,)),
 }
 """How a run of each workflow begins, and in which tiers. A workflow without an example fails the test below."""

@@ -27,6 +27,8 @@ WORDS: dict[str, str] = {
     "change_pool": "POOL_CHANGED",
     "delete_tenant": "OPERATION_STARTED",
     "destroy_data_key": "DATA_KEY_DESTROYED",
+    "export_tenant": "OPERATION_STARTED",
+    "export_to_file": "TENANT_EXPORTED",
     "extend_erasure": "ERASURE_EXTENDED",
     "finish_context_keys": "CONTEXT_KEY_ROTATED",
     "force_complete": "OPERATION_FORCE_COMPLETED",
@@ -76,7 +78,7 @@ WORDS: dict[str, str] = {
 TELLS_NOTHING = frozenset(
     # reads
     "actions_of actions_of_erasure actions_of_rollout actions_of_tenant certificate_keys certificate_status"
-    " checkpoints_outside clock_of_erasure current_release databases_behind erasure_findings"
+    " check_passport checkpoints_outside clock_of_erasure current_release databases_behind erasure_findings"
     " evidence_is_write_once evidence_keys latest_rehearsal open_holds plan_approval plan_context_keys plan_delete"
     " plan_of plan_of_erasure plan_onboard plan_repair_of_drift plan_resume_tenant plan_rollout plan_suspend"
     " plan_undelete progress_of published_keys replay_tombstones retired_data_keys survey_drift target_named"

@@ -9,11 +9,14 @@ well, and a table whose row security was taken off by hand is left alone and rep
 
 # Note [How a batch finds its rows]
 By place, not by key: a list of 5,000 row addresses costs one look at the index that begins with `tenant_id`, and the
-delete walks the addresses in order. Tables go leaves first, so that the check behind each foreign key finds nothing.
+delete walks the addresses in order; it names the tenant once more, which lets the planner ask the policy once and not
+for each row (a tenth of the work). Tables go leaves first, so that the check behind each foreign key finds nothing.
 A table that refers to itself gives up those of its rows that none refers to, again and again; what hangs together in
 chains longer than that, or in circles of several tables, goes in one statement, at whose end references are looked at.
 """
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -89,8 +92,19 @@ def shut(connection: Connection, place: Place) -> None:
     wait_until_left(connection, logins)
 
 
-def erase(connection: Connection, place: Place, *, limit: int, lease: Lease, batch: int = BATCH) -> Gone:
-    """At most about `limit` rows, in transactions of at most `batch`; done when there is none left to take."""
+def erase(
+    connection: Connection,
+    place: Place,
+    *,
+    limit: int,
+    lease: Lease,
+    batch: int = BATCH,
+    until: float = math.inf,
+) -> Gone:
+    """At most about `limit` rows, in transactions of at most `batch`; done when there is none left to take.
+
+    No transaction begins after `until` (monotonic seconds) but the first.
+    """
     groups, left = _groups(connection, place)
     gone, statement = Gone(left=left), IN_ONE if any(map(_hangs_together, groups)) else STATEMENT_TIMEOUT
     while gone.rows < limit:
@@ -108,6 +122,8 @@ def erase(connection: Connection, place: Place, *, limit: int, lease: Lease, bat
         if not groups:
             gone.done = True
             return gone
+        if time.monotonic() >= until:
+            break
     return gone
 
 
@@ -148,7 +164,7 @@ def _from_group(connection: Connection, place: Place, group: Group, limit: int) 
 
 def _by_address(connection: Connection, table: sql.Identifier, tenant: UUID, limit: int, which: sql.Composable) -> int:
     text = sql.SQL(
-        "DELETE FROM {table} WHERE ctid = ANY (ARRAY("
+        "DELETE FROM {table} WHERE {column} = {tenant} AND ctid = ANY (ARRAY("
         "SELECT ctid FROM {table} AS own WHERE own.{column} = {tenant} AND {which} LIMIT {limit}))"
     ).format(table=table, column=_TENANT, tenant=sql.Literal(tenant), which=which, limit=sql.Literal(limit))
     return connection.execute(text).rowcount

@@ -1,6 +1,5 @@
 """Erases a tenant's rows from the pools it lives or lived in; one person's, where it lives now."""
 
-import time
 from typing import Literal
 
 from provisioning.databases.erasing import pool, statistics
@@ -16,7 +15,10 @@ ROWS, STATISTICS = "rows", "statistics"
 
 
 class PoolRows:
-    """See Note [As whom rows are deleted]. The cursor tells rows from statistics: a set that shrinks needs none."""
+    """See Note [As whom rows are deleted]. The cursor tells rows from statistics: a set that shrinks needs none.
+
+    Doors are shut before the first chunk alone: that waits for the transactions of every neighbour that are open.
+    """
 
     store = "pool_rows"
     phase = 5
@@ -38,16 +40,15 @@ class PoolRows:
     def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         if scope.kind == "subject":
             return erase_person(scope, cursor, budget, lease, Tier.POOL)
-        gone, failed, done = 0, list[Finding](), True
+        gone, failed = 0, list[Finding]()
+        if cursor is None:
+            self.freeze(scope, lease)
         if cursor != STATISTICS:
             for place in _places(scope):
-                while True:
-                    rows, done, left = _some(place, budget.items - gone, lease)
-                    gone += rows
-                    if done or gone >= budget.items or time.monotonic() >= budget.until:
-                        break
-                failed += left
-                if not done:
+                some = _some(place, budget, budget.items - gone, lease)
+                gone += some.rows
+                failed += some.left
+                if not some.done:
                     return Progress(deleted=gone, failed=tuple(failed), cursor=ROWS)
             return Progress(deleted=gone, failed=tuple(failed), cursor=STATISTICS)
         for place in _places(scope):
@@ -60,8 +61,7 @@ def _places(scope: Scope) -> list[Place]:
     return places_of(scope.tenant_id, scope.incarnation, Tier.POOL)
 
 
-def _some(place: Place, limit: int, lease: Lease) -> tuple[int, bool, list[Finding]]:
+def _some(place: Place, budget: Budget, limit: int, lease: Lease) -> pool.Gone:
+    """The first chunk has shut the doors; a door that somebody opened since lets nobody in to erase."""
     with session(place.cluster) as connection:
-        pool.shut(connection, place)
-        gone = pool.erase(connection, place, limit=min(limit, pool.BATCH * 4), lease=lease)
-    return gone.rows, gone.done, gone.left
+        return pool.erase(connection, place, limit=limit, until=budget.until, lease=lease)

@@ -38,7 +38,7 @@ def test_a_tenant_is_suspended_resumed_deleted_and_undeleted(billing: Caller, ac
     assert [step["name"] for step in accepted.json()["operation"]["steps"]] == plan["steps"]
     driven()
     suspended = billing.get(acme).json()
-    assert (suspended["state"], suspended["actions"]) == ("suspended", ["resume", "delete"])
+    assert (suspended["state"], suspended["actions"]) == ("suspended", ["resume", "delete", "export"])
     assert billing.post(f"{acme}/suspend", {"reason": "again"}).json()["code"] == "STATE_CONFLICT"
     assert billing.post(f"{acme}/credentials", key=None).json()["code"] == "STATE_CONFLICT"
     assert billing.post(f"{acme}/resume", {"reason": "paid"}).status_code == 202
@@ -64,7 +64,7 @@ def test_a_tenant_is_suspended_resumed_deleted_and_undeleted(billing: Caller, ac
     assert (deleted["state"], deleted["delete_reason"], deleted["actions"]) == (
         "deleted",
         "contract_ended",
-        ["undelete"],
+        ["undelete", "export"],
     )
     assert billing.post(f"{acme}/undelete", {"reason": "stays"}).status_code == 202
     driven()
@@ -114,6 +114,19 @@ def test_a_date_is_cancelled_or_comes_to_nothing_and_says_why(billing: Caller, a
     (refused, _) = billing.get(f"{acme}/schedules").json()["results"]
     assert (refused["state"], "protected" in refused["note"]) == ("refused", True)
     assert not Run.objects.exclude(workflow="onboard").exists()
+
+
+def test_a_deleted_tenant_is_exported_into_its_bucket(billing: Caller, acme: str) -> None:
+    delete(billing, acme, "reason=over")
+    driven()
+    plan = billing.post(f"{acme}/export?validate_only=true", {"reason": "they asked"}, key=None).json()
+    assert (plan["verb"], plan["blockers"], plan["pivot"]) == ("tenant.export", [], "tell")
+    accepted = billing.post(f"{acme}/export", {"reason": "they asked", "plan_digest": plan["digest"]})
+    assert (accepted.status_code, accepted.json()["operation"]["type"]) == (202, "tenant.export")
+    driven()
+    assert billing.get(f"operations/{accepted.json()['operation']['id']}").json()["state"] == "succeeded"
+    reader = caller(scopes=[Scope.TENANTS_READ])
+    assert reader.post(f"{acme}/export", {"reason": "no"}).json()["code"] == "SCOPE_MISSING"
 
 
 def test_each_of_them_needs_its_own_scope(acme: str) -> None:

@@ -120,7 +120,7 @@ def test_acmes_storage_credentials_end_at_its_prefix(pooled: Any) -> None:
 
 def test_a_shared_password_is_not_rotated_for_one_tenant(pooled: Any) -> None:
     door, acme = pooled["door"], pooled["ids"]["acme"]
-    assert door.get(f"tenants/{acme}").json()["actions"] == ["credentials", "suspend", "delete"]
+    assert door.get(f"tenants/{acme}").json()["actions"] == ["credentials", "suspend", "delete", "export"]
     refused = door.post(f"tenants/{acme}/rotate-credentials", {"reason": "a leak"})
     assert (refused.status_code, refused.json()["code"]) == (409, "STATE_CONFLICT")
     assert "which its pool shares" in refused.json()["detail"]

@@ -30,7 +30,7 @@ def test_one_call_makes_a_live_tenant(billing: Caller) -> None:
     assert tenant["release"]["behind"] == 0
     assert tenant["external_ref"] == "crm-4711"
     assert tenant["labels"] == {"team": "north"}
-    assert tenant["actions"] == ["credentials", "rotate_credentials", "suspend", "delete"]
+    assert tenant["actions"] == ["credentials", "rotate_credentials", "suspend", "delete", "export"]
 
 
 def test_validate_only_shows_the_plan_and_does_nothing(billing: Caller) -> None:
