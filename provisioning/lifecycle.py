@@ -34,6 +34,15 @@ from provisioning.engine import control, drive
 from provisioning.engine import sweep as sweeping
 from provisioning.engine.start import start
 from provisioning.erasure import checkpoints, issuing, keeping, restored
+from provisioning.erasure import verbs as erasures
+from provisioning.erasure.acting import actions_of_erasure
+from provisioning.erasure.clock import clock_of as clock_of_erasure
+from provisioning.erasure.clock import findings as erasure_findings
+from provisioning.erasure.deadlines import BadExtension, DeadlineInfeasible
+from provisioning.erasure.errors import InvalidErasure, PastTheBar, PlanBlocked
+from provisioning.erasure.errors import SamePerson as SameErasurePerson
+from provisioning.erasure.intake import ErasureWish
+from provisioning.erasure.stores import Identifier as ErasureIdentifier
 from provisioning.errors import KeyReused, OperationInProgress, ReasonMissing
 from provisioning.models import Queue, Run
 from provisioning.providers import evidence_keys as signing_keys
@@ -80,6 +89,7 @@ from provisioning.workflows.data_keys import (
     retired_data_keys,
     rotate_data_key,
 )
+from provisioning.workflows.erase_sweep import sweep_erasures
 from provisioning.workflows.handing_out import Credentials, credentials_of
 from provisioning.workflows.leaving import (
     BadKeeping,
@@ -126,6 +136,14 @@ actions_of, pause, resume, cancel, retry, skip, undo, force_complete = (
 actions_of_rollout, propose_rollout, plan_of, approve_rollout, pause_rollout = (
     rollouts.actions_of_rollout, rollouts.propose_rollout, rollouts.plan_of, rollouts.approve_rollout,
     rollouts.pause_rollout,
+)  # fmt: skip
+request_erasure, prove_identity, propose_erasure, plan_of_erasure, approve_erasure, reject_erasure = (
+    erasures.request_erasure, erasures.prove_identity, erasures.propose_erasure, erasures.plan_of_erasure,
+    erasures.approve_erasure, erasures.reject_erasure,
+)  # fmt: skip
+cancel_erasure, extend_erasure, hold_records, release_records, recheck_erasure = (
+    erasures.cancel_erasure, erasures.extend_erasure, erasures.hold_records, erasures.release_records,
+    erasures.recheck_erasure,
 )  # fmt: skip
 plan_rollout, plan_approval = rollouts.plan_rollout, rollouts.plan_approval
 rehearse_rollout, latest_rehearsal = rollouts.rehearse_rollout, rollouts.latest_rehearsal
@@ -343,27 +361,32 @@ def advance(*, queue: Queue) -> None:
 def sweep() -> None:
     """One pass over dates, deadlines, unheard wake-ups and what dead rollouts left behind; any number may run."""
     fire_due()
+    sweep_erasures()
     rollouts.keep_rollouts_going()
     rollouts.sweep_rehearsals()
     sweeping.sweep(WORKFLOWS)
 
 
 __all__ = [
-    "BadKeeping", "DeletionProtected", "InvalidHold", "InvalidRollout", "InvalidSchedule", "InvalidWish", "KeyReused",
-    "NoCapacity", "NoRelease", "OlderStillRuns", "OperationInProgress", "PlanChanged", "ReasonMissing",
-    "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms", "SamePerson",
-    "StateConflict", "TargetsTaken", "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch", "actions_of",
-    "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance", "approve_rollout", "begin_context_keys",
-    "cancel", "cancel_rollout", "cancel_schedule", "certificate_keys", "certificate_status", "change_cluster",
-    "change_pool", "checkpoints_outside", "current_release", "databases_behind", "delete_tenant", "destroy_data_key",
-    "evidence_is_write_once", "evidence_keys", "finish_context_keys", "force_complete", "hand_out_credentials",
-    "hand_out_data_keys", "keep_evidence", "latest_rehearsal", "mint_token", "onboard", "onboard_together",
-    "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval", "plan_context_keys", "plan_delete",
-    "plan_of", "plan_onboard", "plan_repair_of_drift", "plan_resume_tenant", "plan_rollout", "plan_suspend",
-    "plan_undelete", "progress_of", "propose_rollout", "publish", "published_keys", "register_cluster",
-    "rehearse_rollout", "release_hold", "repair_drift", "replace_token_keys", "replay_tombstones", "resume",
-    "resume_rollout", "resume_tenant", "retired_data_keys", "retry", "retry_failed", "retry_onboarding",
-    "rotate_credentials", "rotate_data_key", "rotate_evidence_key", "rotate_pool_password", "rotate_token_key",
-    "schedule", "skip", "skip_target", "survey_drift", "suspend", "sweep", "target_named", "targets_of",
-    "tenants_due_for_purge", "undelete", "undo", "update_tenant", "verify_resources", "withdraw_certificates",
+    "BadExtension", "BadKeeping", "DeadlineInfeasible", "DeletionProtected", "ErasureIdentifier", "ErasureWish",
+    "InvalidErasure", "InvalidHold", "InvalidRollout", "InvalidSchedule", "InvalidWish", "KeyReused", "NoCapacity",
+    "NoRelease", "OlderStillRuns", "OperationInProgress", "PastTheBar", "PlanBlocked", "PlanChanged", "ReasonMissing",
+    "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms",
+    "SameErasurePerson", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish",
+    "UnsupportedTarget", "VersionMismatch", "actions_of", "actions_of_erasure", "actions_of_rollout",
+    "actions_of_tenant", "adopt_drift", "advance", "approve_erasure", "approve_rollout", "begin_context_keys", "cancel",
+    "cancel_erasure", "cancel_rollout", "cancel_schedule", "certificate_keys", "certificate_status", "change_cluster",
+    "change_pool", "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "delete_tenant",
+    "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "extend_erasure",
+    "finish_context_keys", "force_complete", "hand_out_credentials", "hand_out_data_keys", "hold_records",
+    "keep_evidence", "latest_rehearsal", "mint_token", "onboard", "onboard_together", "open_holds", "pause",
+    "pause_rollout", "place_hold", "plan_approval", "plan_context_keys", "plan_delete", "plan_of", "plan_of_erasure",
+    "plan_onboard", "plan_repair_of_drift", "plan_resume_tenant", "plan_rollout", "plan_suspend", "plan_undelete",
+    "progress_of", "propose_erasure", "propose_rollout", "prove_identity", "publish", "published_keys",
+    "recheck_erasure", "register_cluster", "rehearse_rollout", "reject_erasure", "release_hold", "release_records",
+    "repair_drift", "replace_token_keys", "replay_tombstones", "request_erasure", "resume", "resume_rollout",
+    "resume_tenant", "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials",
+    "rotate_data_key", "rotate_evidence_key", "rotate_pool_password", "rotate_token_key", "schedule", "skip",
+    "skip_target", "survey_drift", "suspend", "sweep", "target_named", "targets_of", "tenants_due_for_purge",
+    "undelete", "undo", "update_tenant", "verify_resources", "withdraw_certificates",
 ]  # fmt: skip

@@ -29,14 +29,27 @@ class Identifier:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Records that a law keeps, named as the store's verifier names them."""
+
+    store: str
+    locator: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose data: a whole tenant's, or one person's within a tenant, by sealed-at-rest identifiers."""
+    """Whose data: a whole tenant's, or one person's within a tenant, by sealed-at-rest identifiers.
+
+    `held` stays where it is: an eraser that knows how says so by `spares_held = True`, and blocks the plan otherwise.
+    Its verifier counts what is held with the action "retain".
+    """
 
     kind: Kind
     tenant_id: UUID
     incarnation: UUID
     request_id: UUID
     identifiers: tuple[Identifier, ...] = ()
+    held: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class DataKeys:
         """Observe, insert, observe: of two at once the partial unique constraint lets one win, and both agree on it."""
         with keyring_errors():
             if not _usable(tenant, handle):
-                DataKey.objects.bulk_create([_new(tenant, handle["purpose"])], ignore_conflicts=True)
+                DataKey.objects.bulk_create([_new(tenant.tenant_id, handle["purpose"])], ignore_conflicts=True)
             data_key(tenant, handle)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def data_keys(tenant: TenantContext) -> seam.TenantKeys:
         keys = [_for_scope(row) for row in rows.filter(purpose=PURPOSE)]
         seam.active_of(keys)
         if not rows.filter(purpose=INDEX).exists():  # where it was destroyed there is no other: it would find nothing
-            DataKey.objects.bulk_create([_new(tenant, INDEX)], ignore_conflicts=True)
+            DataKey.objects.bulk_create([_new(tenant.tenant_id, INDEX)], ignore_conflicts=True)
         return seam.TenantKeys.of(keys, seam.active_of([_for_scope(row) for row in rows.filter(purpose=INDEX)]))
 
 
@@ -135,7 +135,7 @@ def rotate(tenant: TenantContext) -> tuple[UUID, UUID]:
 
     Raises KeyDestroyed or KeyDisabled where no key is active: a new one would hide that.
     """
-    fresh = _new(tenant, PURPOSE)
+    fresh = _new(tenant.tenant_id, PURPOSE)
     with keyring_errors(), transaction.atomic(using="keyring"):
         former = DataKey.objects.select_for_update().filter(
             owner_ref=tenant.tenant_id, purpose=PURPOSE, state=DataKey.State.ACTIVE
@@ -172,6 +172,26 @@ def retired(tenant: TenantContext) -> list[UUID]:
     with keyring_errors():
         keys = DataKey.objects.filter(owner_ref=tenant.tenant_id, purpose=PURPOSE, state=DataKey.State.RETIRED)
         return list(keys.order_by("retired_at").values_list("key_id", flat=True))
+
+
+def key_of(owner_ref: UUID, purpose: str) -> tuple[UUID, bytes]:
+    """The one key of an owner that is no tenant, and its id; made when it is first asked for, and never again.
+
+    Raises KeyDestroyed, KeyUnusable or KeyringUnreachable.
+    """
+    with keyring_errors():
+        mine = DataKey.objects.filter(owner_ref=owner_ref, purpose=purpose)
+        if not mine.exists():  # of two at once the partial unique constraint lets one win
+            DataKey.objects.bulk_create([_new(owner_ref, purpose)], ignore_conflicts=True)
+        if (key := mine.filter(state=DataKey.State.ACTIVE).first()) is None:
+            raise KeyDestroyed(f"The {purpose} key of {owner_ref} was destroyed.")
+        return key.key_id, _opened(key)
+
+
+def destroy_key_of(owner_ref: UUID, purpose: str) -> int:
+    """Destroy the keys of an owner that is no tenant; how many went. Repeating it changes nothing."""
+    with keyring_errors():
+        return _destroy(DataKey.objects.filter(owner_ref=owner_ref, purpose=purpose))
 
 
 @contextmanager
@@ -212,8 +232,8 @@ def _opened(key: DataKey) -> bytes:
     return unseal(bytes(key.wrapped or b""), **_bound_to(key.key_id, key.owner_ref, key.purpose))
 
 
-def _new(tenant: TenantContext, purpose: str) -> DataKey:
-    key_id, owner_ref = uuid4(), tenant.tenant_id
+def _new(owner_ref: UUID, purpose: str) -> DataKey:
+    key_id = uuid4()
     wrapped = seal(secrets.token_bytes(KEY_BYTES), **_bound_to(key_id, owner_ref, purpose))
     return DataKey(key_id=key_id, purpose=purpose, owner_ref=owner_ref, wrapped=wrapped)
 

@@ -7,6 +7,8 @@ from provisioning.engine.workflow import Workflow
 from provisioning.rollout.lanes import LANE
 from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows.delete import DELETE
+from provisioning.workflows.erase import ERASE, ERASE_AGAIN
+from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE
 from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.resume import RESUME
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
@@ -15,5 +17,9 @@ from provisioning.workflows.undelete import UNDELETE
 
 WORKFLOWS: dict[tuple[str, int], Workflow] = {
     workflow.key: workflow
-    for workflow in (ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, ROLLOUT, LANE)
+    for workflow in (
+        *(ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE),
+        *(PLAN_ERASURE, ERASE, ERASE_AGAIN, CHECK_ERASURE),
+        *(ROLLOUT, LANE),
+    )
 }

@@ -43,6 +43,18 @@ CONTROL: dict[str, str] = {
     "provisioning_clusterrelease": WITH_DELETE,
     "provisioning_recordedmigration": WITH_DELETE,
     "provisioning_releasepath": WITH_DELETE,
+    "provisioning_person": "SELECT, INSERT, UPDATE (answerable)",
+    "provisioning_erasurerequest": (  # not who asked, for whom, when it came in, nor what makes a repeat harmless
+        "SELECT, INSERT, UPDATE (identifiers, kinds, state, state_since, version, due_at, extended_until,"
+        " extension_reason, notice_sent_at, grace, starts_at, look_at, identity_evidence, merged_into_id, counted,"
+        " plan_digest, approval_id, run_id, round, fence, tombstone, destroy_started_at, checked_at, settled_at,"
+        " settles_at, certificate, retained_items, attention, reason, key_destroyed_at, finished_at)"
+    ),
+    "provisioning_erasureplan": APPEND_ONLY,
+    "provisioning_erasureapproval": APPEND_ONLY,
+    "provisioning_erasureact": APPEND_ONLY,
+    "provisioning_recheck": WITH_DELETE,  # a new round has new days
+    "provisioning_recordhold": "SELECT, INSERT, UPDATE (released_by, released_at)",
     "tenants_domain": WITH_DELETE,  # undone when an onboarding fails: another tenant may take the name
 }
 """Tables that get more or less than USUAL. Rows of tenants, placements, resources and runs are never deleted."""

@@ -4,6 +4,10 @@ from provisioning.workflows import WORKFLOWS
 
 RELEASED = {
     ("delete", 1): "92def1b5d1d8d2faa5627a009267039d15673ecfe86f17bee4d1d862648fc2cb",
+    ("check erasure", 1): "c6b6c4999949922fda6f4b6343eaf3321b7f4fdb59c652f915b578746c7fb1cf",
+    ("erase", 1): "685a59732e89e67e2d02d7ca1dcfc89146e14086fea407eb04e7dded030df81f",
+    ("erase again", 1): "001aaa3a21e3cac6545fc4c73b191571fe90504387cdaad7ced82354dac7a3a9",
+    ("plan erasure", 1): "6c35493a2b937829c9815c39e23af964bc84e5430a7dc104c700bbc0de2b59e3",
     ("onboard", 1): "c12a9bc425cba7e1a45ab4ec6f1b4ce2233a46619cc060a42cab90261ad365f8",
     ("resume", 1): "14d674d273b2f99f9ea1b5f529d0ea142c71238261a30f22eb2b26bc86d1e9bd",
     ("rollout", 1): "402bc1e562a60425c4c38f53b9f82c11ccd9e15a9f39077caefe8b2218a94a69",
