@@ -38,6 +38,7 @@ from provisioning.erasure import verbs as erasures
 from provisioning.erasure.acting import actions_of_erasure
 from provisioning.erasure.clock import clock_of as clock_of_erasure
 from provisioning.erasure.clock import findings as erasure_findings
+from provisioning.erasure.clock import usual as usual_erasures
 from provisioning.erasure.deadlines import BadExtension, DeadlineInfeasible
 from provisioning.erasure.errors import InvalidErasure, PastTheBar, PlanBlocked
 from provisioning.erasure.errors import LegalHold as ErasureHeld
@@ -394,5 +395,5 @@ __all__ = [
     "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key",
     "rotate_evidence_key", "rotate_pool_password", "rotate_token_key", "schedule", "skip", "skip_target",
     "survey_drift", "suspend", "sweep", "target_named", "targets_of", "tenants_due_for_purge", "undelete", "undo",
-    "update_tenant", "verify_resources", "withdraw_certificates",
+    "update_tenant", "usual_erasures", "verify_resources", "withdraw_certificates",
 ]  # fmt: skip

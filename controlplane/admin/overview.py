@@ -22,10 +22,21 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from controlplane.admin import live, rollout_live
+from controlplane.admin.erasures import DUE, OPEN
 from controlplane.admin.findings import findings
 from controlplane.admin.labels import Label, label, worst
 from controlplane.admin.rollouts import with_counts
-from provisioning.models import Queue, QueuePulse, Release, Rollout, RolloutState, Run, RunState
+from provisioning.models import (
+    ErasureRequest,
+    ErasureState,
+    Queue,
+    QueuePulse,
+    Release,
+    Rollout,
+    RolloutState,
+    Run,
+    RunState,
+)
 from tenants.models import Cluster, Placement, Tenant
 from tenants.states import TenantState, Tier
 
@@ -158,6 +169,22 @@ def rollouts() -> list[dict[str, Any]]:
     ]
 
 
+def erasures() -> dict[str, int]:
+    """How many requests are open, and how many of those need a person, and how soon."""
+    late = Q(settled_at=None) & Q(due__lte=Now())
+    stuck = ~Q(attention="") | Q(state=ErasureState.BLOCKED)
+    return (
+        ErasureRequest.objects.filter(OPEN)
+        .annotate(due=DUE)
+        .aggregate(
+            open=Count("pk"),
+            overdue=Count("pk", filter=late),
+            attention=Count("pk", filter=stuck),
+            approval=Count("pk", filter=Q(state=ErasureState.AWAITING_APPROVAL)),
+        )
+    )
+
+
 def clusters() -> list[dict[str, Any]]:
     """How full each cluster is."""
     rows = Cluster.objects.annotate(n=Count("placements", filter=Q(placements__active=True))).order_by("name")[:12]
@@ -181,6 +208,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "heartbeats": heartbeats(),
         "releases": releases(),
         "rollouts": rollouts() if request.user.has_perm("provisioning.view_rollout") else None,
+        "erasures": erasures() if request.user.has_perm("provisioning.view_erasurerequest") else None,
         "clusters": clusters(),
         "as_of": timezone.now(),
     }
