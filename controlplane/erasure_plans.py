@@ -57,7 +57,8 @@ def plan_approve(request: ErasureRequest) -> VerbPlan:
     steps = [f"approve the plan sha256:{bytes(frozen.digest).hex()}"]
     if request.kind == "tenant":
         steps.append("suspend the tenant at once, unless its doors are shut already")
-    steps += [f"begin {grace} later; until it destroys, it can be cancelled", *_stays(frozen.document)]
+    when = f"{grace} later, or sooner where the time is short" if request.grace else "at once"
+    steps += [f"begin {when}; until it destroys, it can be cancelled", *_stays(frozen.document)]
     return _plan(request, "approve", steps, removes=list(_goes(frozen.document)))
 
 

@@ -33,7 +33,7 @@ IN_URLS = ("tenant", "scope")  # what a link may fill in: what names a person is
 class WishForm(forms.Form):
     """Whose data, why, and since when. The rules are those of every other door."""
 
-    tenant = forms.CharField(max_length=63, help_text="Its slug. Everything of it, or one person within it:")
+    tenant = forms.CharField(max_length=63, help_text="Its slug.")
     scope = forms.ChoiceField(choices=ErasureKind.choices)
     identifiers = forms.CharField(
         required=False,
@@ -42,7 +42,7 @@ class WishForm(forms.Form):
     )
     basis = forms.ChoiceField(
         label="Ground",
-        choices=[(each.value, each.label) for each in Basis],
+        choices=[(each.value, each.label.lower()) for each in Basis],
         help_text="The end of a contract, or a ground of GDPR Art. 17(1).",
     )
     policy = forms.ChoiceField(label="Due in", choices=DeadlinePolicy.choices)

@@ -95,7 +95,7 @@ class ErasureAdmin(ErasureVerbs):
         whens = [When(kind=kind, tenant__plan__tier=tier, then=Value(took)) for (kind, tier), took in known.items()]
         rows: QuerySet[ErasureRequest] = super(ErasureVerbs, self).get_queryset(request)
         took = Case(*whens, default=Value(UNKNOWN), output_field=DurationField())
-        return erasure_live.with_people(rows.select_related("tenant").annotate(due=DUE, took=took)).defer(
+        return erasure_live.with_people(rows.select_related("tenant__plan").annotate(due=DUE, took=took)).defer(
             "counted", "certificate", "identifiers"
         )
 
@@ -178,6 +178,7 @@ class ErasureAdmin(ErasureVerbs):
             "deadline": deadline,
             "deadline_tone": label("deadline", deadline.state or "on_time").tone,
             "grace": erasure_live.grace_of(row),
+            "people": {field: name_of(row, field) for field in ("asked", "proposed", "approved")},
             "lines": lines,
             "papers": erasure_live.papers_of(row),
             "rechecks": erasure_live.rechecks_of(row),
@@ -219,10 +220,14 @@ class ErasureAdmin(ErasureVerbs):
 
 def by(row: Any, field: str) -> SafeString | str:
     """Whose word it was; a dash for nobody's yet."""
-    actor = getattr(row, field)
-    if actor is None:
-        return NOTHING
-    return format_html('<bdi class="tn-by">{}</bdi>', getattr(row, f"{field}_name") or actor.partition(":")[2])
+    name = name_of(row, field)
+    return format_html('<bdi class="tn-by">{}</bdi>', name) if name else NOTHING
+
+
+def name_of(row: Any, field: str) -> str:
+    """A user's name, the owner of an API key, a command; "" for nobody."""
+    actor = getattr(row, field) or ""
+    return str(getattr(row, f"{field}_name") or actor.partition(":")[2])
 
 
 def planned(row: ErasureRequest) -> dict[str, Any]:
