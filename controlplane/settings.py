@@ -104,6 +104,9 @@ DATABASES: dict[str, dict[str, Any]] = {
     "keyring": {**_database("KEYRING_URL"), "CONN_MAX_AGE": 60},
     "keyring_owner": _database("KEYRING_OWNER_URL", "KEYRING_URL"),
 }
+# Who counts what an erasure left, by connections of its own. As the runtime role it proves nothing, and says so.
+VERIFIER_URL = env.url("VERIFIER_URL", *env.POSTGRES_SCHEMES, default=env.text("DATABASE_URL"))
+KEYRING_VERIFIER_URL = env.url("KEYRING_VERIFIER_URL", *env.POSTGRES_SCHEMES, default=env.text("KEYRING_URL"))
 DATABASE_ROUTERS = ["tenants.isolation.routing.TenantRouter"]
 DATABASE_ALIASES_OF_KEYRING = ("keyring", "keyring_owner")
 TENURE_DIRECTORY_ROLE = env.text("TENURE_DIRECTORY_ROLE", "tenure_directory")

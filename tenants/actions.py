@@ -78,6 +78,7 @@ class AuditAction(StrEnum):
     ERASURE_SETTLED = "erasure.settled"
     ERASURE_COMPLETED = "erasure.completed"
     ERASURE_REGRESSED = "erasure.regressed"
+    ERASURE_RECHECK_ASKED = "erasure.recheck_asked"
     ERASURE_RECHECKED = "erasure.rechecked"
     ERASURE_KEY_DESTROYED = "erasure.key_destroyed"
     RECORDS_HELD = "records.held"

@@ -51,7 +51,7 @@ class Kept:
 
 def keep(url: str) -> Kept:
     with psycopg.connect(url, autocommit=True) as connection:
-        tables = [name for (name,) in connection.execute(TABLES)]  # type: ignore[call-overload]
+        tables = [name for (name,) in connection.execute(TABLES)]
         rows = {}
         for table in tables:
             with connection.cursor().copy(f"COPY {table} TO STDOUT") as copy:
@@ -73,7 +73,7 @@ def put_back(url: str, kept: Kept) -> bool:
                 _run(connection, f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
             connection.execute(EMPTY)
             for table, text in kept.rows.items():
-                with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:  # type: ignore[call-overload]
+                with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
                     copy.write(text)
             for table, trigger in guarded:
                 _run(connection, f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
@@ -86,12 +86,12 @@ def put_back(url: str, kept: Kept) -> bool:
 
 
 def _run(connection: psycopg.Connection, statement: str) -> None:
-    connection.execute(statement)  # type: ignore[call-overload]  # made of the catalog's own names
+    connection.execute(statement)
 
 
 def _shape(connection: psycopg.Connection) -> str:
     query = f"SELECT md5(string_agg(found, ',' ORDER BY found)) FROM ({SHAPE}) AS shape"
-    return str(connection.execute(query).fetchone())  # type: ignore[call-overload]
+    return str(connection.execute(query).fetchone())
 
 
 def _sequences(connection: psycopg.Connection) -> list[tuple[str, int, bool]]:

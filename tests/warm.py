@@ -65,7 +65,7 @@ def keep(client: socket.socket) -> None:
     for stream in streams:
         os.close(stream)
     ended = os.pidfd_open(program)
-    if ended not in select.select([ended, client], [], [])[0]:
+    if ended not in select.select([ended, client.fileno()], [], [])[0]:
         os.kill(program, signal.SIGKILL)
     _, status = os.waitpid(program, 0)
     with contextlib.suppress(OSError):

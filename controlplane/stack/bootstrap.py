@@ -15,14 +15,15 @@ ROLES = {
     "tenure_owner_control": "",  # owns the control and keyring databases and migrates them
     "tenure_control": "",  # what web, workers and sweeper run as: owns nothing
     "tenure_directory": "",  # what an application's process may read of the control database
+    "tenure_control_verifier": "",  # reads the control and keyring databases whole, to count what an erasure left
     "tenure_provisioner": "CREATEROLE CREATEDB BYPASSRLS",  # what Tenure works on a cluster as
 }
 MEMBERSHIPS = {"tenure_provisioner": ("pg_signal_backend", "pg_read_all_stats")}
 OWNERS = {CONTROL: "tenure_owner_control", KEYRING: "tenure_owner_control", CLUSTER: "tenure_provisioner"}
 # Who, beside its owner, may connect to a database and look into its schema `public`. Tables are granted one by one.
 GUESTS: dict[str, tuple[str, ...]] = {
-    CONTROL: ("tenure_control", "tenure_directory"),
-    KEYRING: ("tenure_control",),
+    CONTROL: ("tenure_control", "tenure_directory", "tenure_control_verifier"),
+    KEYRING: ("tenure_control", "tenure_control_verifier"),
     CLUSTER: (),
 }
 

@@ -34,6 +34,7 @@ class Credentials:
     tenure_owner_control: str = field(default_factory=_token, repr=False)
     tenure_control: str = field(default_factory=_token, repr=False)
     tenure_directory: str = field(default_factory=_token, repr=False)
+    tenure_control_verifier: str = field(default_factory=_token, repr=False)
     tenure_provisioner: str = field(default_factory=_token, repr=False)
     access_key_id: str = field(default_factory=_access_key_id)
     secret_access_key: str = field(default_factory=_token, repr=False)

@@ -104,6 +104,8 @@ def environment(ports: Ports, credentials: Credentials) -> dict[str, str]:
         "DATABASE_URL": database("tenure_control", bootstrap.CONTROL),
         "DATABASE_OWNER_URL": database("tenure_owner_control", bootstrap.CONTROL),
         "DIRECTORY_URL": database("tenure_directory", bootstrap.CONTROL),
+        "VERIFIER_URL": database("tenure_control_verifier", bootstrap.CONTROL),
+        "KEYRING_VERIFIER_URL": database("tenure_control_verifier", bootstrap.KEYRING),
         "KEYRING_URL": database("tenure_control", bootstrap.KEYRING),
         "KEYRING_OWNER_URL": database("tenure_owner_control", bootstrap.KEYRING),
         "CLUSTER_URL": database("tenure_provisioner", bootstrap.CLUSTER),

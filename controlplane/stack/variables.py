@@ -13,7 +13,8 @@ from controlplane.stack.files import data_folder
 from controlplane.stack.ports import DEFAULT_BASE, HOST, WEED_GRPC_OFFSET, Ports
 
 DATABASES = ("DATABASE_URL", "KEYRING_URL", "DIRECTORY_URL", "CLUSTER_URL")
-DATABASE_OWNERS = ("DATABASE_OWNER_URL", "KEYRING_OWNER_URL")  # settings.py takes the URL without OWNER where unset
+# Where one of these is unset, settings.py takes DATABASE_URL or KEYRING_URL.
+DATABASE_OWNERS = ("DATABASE_OWNER_URL", "KEYRING_OWNER_URL", "VERIFIER_URL", "KEYRING_VERIFIER_URL")
 EXAMPLE, EXAMPLE_WSGI = "examples.projects", "examples.site.wsgi:application"
 LOCAL_HOSTS = f"{HOST},localhost"
 HIGHEST_BASE = 65_535 - WEED_GRPC_OFFSET - 20

@@ -217,6 +217,7 @@ def recheck_erasure(request: ErasureRequest, *, actor: Actor, key: str) -> Reche
     """Have all verifiers look again, now. The sweeper does it."""
     with suppress(Repeated), acting(request, "recheck", actor=actor, key=key) as held:
         Recheck.objects.create(request=held, due_at=timezone.now() - timedelta(microseconds=1), why="asked")
+        held.say(AuditAction.ERASURE_RECHECK_ASKED, actor=actor)
         ErasureRequest.objects.filter(pk=held.pk).update(look_at=Now())
     return request.rechecks.filter(why="asked").latest("due_at")
 

@@ -167,6 +167,27 @@ def destroy(tenant: TenantContext, key_id: UUID) -> None:
             raise KeyInUse(f"Key {key_id} is not a retired key of tenant {tenant.slug}.")
 
 
+def disable(owner_ref: UUID) -> int:
+    """Nothing is encrypted or opened with the owner's keys any more, until `enable`. Returns how many there were."""
+    with keyring_errors():
+        keys = _of(owner_ref).filter(state__in=(DataKey.State.ACTIVE, DataKey.State.RETIRED))
+        return keys.update(state=DataKey.State.DISABLED)
+
+
+def enable(owner_ref: UUID) -> int:
+    """Disabled keys are what they were before: retired, if they ever were, else active."""
+    with keyring_errors(), transaction.atomic(using="keyring"):
+        disabled = _of(owner_ref).filter(state=DataKey.State.DISABLED)
+        retired_ones = disabled.filter(retired_at__isnull=False).update(state=DataKey.State.RETIRED)
+        return retired_ones + disabled.update(state=DataKey.State.ACTIVE)
+
+
+def shred(owner_ref: UUID) -> int:
+    """Destroy all of the owner's keys, in whatever state. Returns how many there were; a repeat finds none."""
+    with keyring_errors():
+        return _destroy(_of(owner_ref))
+
+
 def retired(tenant: TenantContext) -> list[UUID]:
     """The ids of the keys that rotation has replaced, the oldest first."""
     with keyring_errors():
@@ -212,9 +233,12 @@ def _usable(tenant: TenantContext, handle: Handle) -> list[DataKey]:
     return [key for key in _living(tenant) if key.purpose == handle["purpose"]]
 
 
+def _of(owner_ref: UUID) -> QuerySet[DataKey]:
+    return DataKey.objects.filter(owner_ref=owner_ref, purpose__in=(PURPOSE, INDEX))
+
+
 def _living(tenant: TenantContext) -> list[DataKey]:
-    keys = DataKey.objects.filter(owner_ref=tenant.tenant_id, purpose__in=(PURPOSE, INDEX))
-    return list(keys.exclude(state=DataKey.State.DESTROYED).order_by("purpose", "state"))
+    return list(_of(tenant.tenant_id).exclude(state=DataKey.State.DESTROYED).order_by("purpose", "state"))
 
 
 def _destroy(keys: QuerySet[DataKey]) -> int:

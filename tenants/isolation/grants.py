@@ -1,4 +1,4 @@
-"""What the runtime role and the directory role may do in the control and keyring databases: a table, not a habit.
+"""What the runtime, directory and verifier roles may do in the control and keyring databases: a table, not a habit.
 
 # Note [The owner migrates, the runtime role works]
 A mistake or an injection in the web process must not be able to rewrite the audit log or delete a tenant's row. So the
@@ -9,6 +9,7 @@ the rest is convention, and the check tenants.W010 says so.
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -26,8 +27,8 @@ CONTROL: dict[str, str] = {
     "audit_entry": READ_ONLY,
     "audit_payload": "SELECT, INSERT, DELETE",  # an erasure deletes; nothing changes one
     "audit_checkpoint": APPEND_ONLY,
-    "tenants_event": APPEND_ONLY,
-    "provisioning_runevent": APPEND_ONLY,
+    "tenants_event": f"{APPEND_ONLY}, UPDATE (data)",  # an erasure blanks what they say
+    "provisioning_runevent": f"{APPEND_ONLY}, UPDATE (detail, actor)",
     "django_migrations": READ_ONLY,
     "django_content_type": READ_ONLY,
     "auth_permission": READ_ONLY,
@@ -75,28 +76,37 @@ DIRECTORY: dict[str, tuple[str, ...]] = {
 
 
 def grant_runtime(connection: BaseDatabaseWrapper) -> None:
-    """Give the runtime and directory roles exactly what the tables above say. Run as the owner, after each migration.
+    """Give each role exactly what is said above. Run as the owner, after each migration.
 
     `connection` is the alias `owner` or `keyring_owner`. Safe to repeat; whatever was granted otherwise is taken back.
     """
     if connection.alias in settings.DATABASE_ALIASES_OF_KEYRING:
         runtime, exceptions, directory = _user("keyring"), KEYRING, ""
+        verifier = _user_in(settings.KEYRING_VERIFIER_URL)
     else:
         runtime, exceptions, directory = _user("default"), CONTROL, settings.TENURE_DIRECTORY_ROLE
+        verifier = _user_in(settings.VERIFIER_URL)
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         tables = _tables(cursor)
-        for role in {runtime, directory} & _other_roles(cursor):
+        for role in {runtime, directory, verifier} & _other_roles(cursor):
             named = sql.Identifier(role)
             cursor.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(named))
             cursor.execute(sql.SQL("REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {}").format(named))
             cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(named))
-            statements = _directory(tables) if role == directory else _runtime(tables, exceptions)
+            if role == runtime:
+                statements = _runtime(tables, exceptions)
+            else:
+                statements = _directory(tables) if role == directory else _verifier(tables)
             for statement in statements:
                 cursor.execute(sql.SQL("GRANT {} TO {}").format(statement, named))
 
 
 def _user(alias: str) -> str:
     return str(settings.DATABASES[alias]["USER"])
+
+
+def _user_in(url: str) -> str:
+    return unquote(urlsplit(url).username or "")
 
 
 def _tables(cursor: Any) -> list[str]:
@@ -126,6 +136,11 @@ def _directory(tables: Iterable[str]) -> Iterator[sql.Composable]:
     for table in DIRECTORY.keys() & set(tables):
         columns = sql.SQL(", ").join(map(sql.Identifier, DIRECTORY[table]))
         yield sql.SQL("SELECT ({}) ON {}").format(columns, sql.Identifier("public", table))
+
+
+def _verifier(tables: Iterable[str]) -> Iterator[sql.Composable]:
+    for table in tables:
+        yield sql.SQL("SELECT ON {}").format(sql.Identifier("public", table))
 
 
 def check_roles_apart(**_kwargs: Any) -> list[checks.CheckMessage]:

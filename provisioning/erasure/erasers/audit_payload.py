@@ -28,11 +28,11 @@ class AuditPayloads:
     def freeze(self, scope: Scope, lease: Lease) -> None:
         """Nothing to do: who writes after the erasure writes under another key."""
 
-    def enumerate(self, scope: Scope) -> Enumeration:  # noqa: ARG002
+    def enumerate(self, scope: Scope) -> Enumeration:
         """Empty: what is there is found by the chain, which stays."""
         return Enumeration(self.store, {})
 
-    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:  # noqa: ARG002
+    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         lease()
         tenants = (scope.tenant_id,) if scope.kind == "tenant" else ()
         people = () if scope.kind == "tenant" else _people(scope)

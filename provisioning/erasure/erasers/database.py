@@ -27,7 +27,7 @@ class Database:
     def enumerate(self, scope: Scope) -> Enumeration:
         return Enumeration(self.store, {"files": list(files_of(scope, Tier.DATABASE))})
 
-    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:  # noqa: ARG002
+    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         if scope.kind == "subject":
             return erase_person(scope, cursor, budget, lease, Tier.DATABASE)
         gone = 0

@@ -35,7 +35,7 @@ class PoolRows:
         """Of one person: the names of files that the rows name, which go with them. A tenant's rows name nothing."""
         return Enumeration(self.store, {"files": list(files_of(scope, Tier.POOL))})
 
-    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:  # noqa: ARG002
+    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         if scope.kind == "subject":
             return erase_person(scope, cursor, budget, lease, Tier.POOL)
         gone, failed, done = 0, list[Finding](), True

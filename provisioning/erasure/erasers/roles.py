@@ -26,10 +26,10 @@ class Roles:
             lease()
             logins.close(place.cluster, place.context.key)
 
-    def enumerate(self, scope: Scope) -> Enumeration:  # noqa: ARG002  names are derived from the tenant's id
+    def enumerate(self, scope: Scope) -> Enumeration:
         return Enumeration(self.store, {})
 
-    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:  # noqa: ARG002
+    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         gone, places = 0, places_of(scope.tenant_id, scope.incarnation)
         for cluster in {place.cluster.pk: place.cluster for place in places}.values():
             gone += logins.remove(cluster, tenant_key(scope.tenant_id), lease=lease)

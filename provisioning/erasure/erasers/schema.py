@@ -28,7 +28,7 @@ class Schema:
     def enumerate(self, scope: Scope) -> Enumeration:
         return Enumeration(self.store, {"files": list(files_of(scope, Tier.SCHEMA))})
 
-    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:  # noqa: ARG002
+    def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         if scope.kind == "subject":
             return erase_person(scope, cursor, budget, lease, Tier.SCHEMA)
         gone = 0

@@ -2,9 +2,25 @@
 
 from provisioning.erasure.stores import Verifier
 from provisioning.erasure.verifiers.audit_payload import AuditPayloads
+from provisioning.erasure.verifiers.bucket import BucketVerifier
+from provisioning.erasure.verifiers.cache import CacheVerifier
+from provisioning.erasure.verifiers.control_rows import ControlRowsVerifier
 from provisioning.erasure.verifiers.database import Database
+from provisioning.erasure.verifiers.keys import KeysVerifier
 from provisioning.erasure.verifiers.pool_rows import PoolRows
+from provisioning.erasure.verifiers.queues import QueuesVerifier
 from provisioning.erasure.verifiers.roles import Roles
 from provisioning.erasure.verifiers.schema import Schema
 
-VERIFIERS: tuple[Verifier, ...] = (PoolRows(), Schema(), Database(), AuditPayloads(), Roles())
+VERIFIERS: tuple[Verifier, ...] = (
+    BucketVerifier(),
+    QueuesVerifier(),
+    CacheVerifier(),
+    PoolRows(),
+    Schema(),
+    Database(),
+    KeysVerifier(),
+    AuditPayloads(),
+    Roles(),
+    ControlRowsVerifier(),
+)

@@ -87,7 +87,7 @@ class Roles:
                 return Control(ok=False, method=f"{cluster.name} refused: {refused.metadata.get('sqlstate')}")
         return Control(ok=True, method="the verifier's own role seen on each cluster")
 
-    def residue(self, scope: Scope) -> tuple[Residue, ...]:  # noqa: ARG002  the same for every tenant
+    def residue(self, scope: Scope) -> tuple[Residue, ...]:
         return (Residue("user lists of connection poolers", "until they are written anew", None),)
 
 

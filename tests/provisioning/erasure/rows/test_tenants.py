@@ -14,13 +14,13 @@ from provisioning.databases.pooling import compiled
 from provisioning.databases.servers import session
 from provisioning.erasure.collateral import Collateral, hashes_of, others_on, refuse_difference, refuse_excess
 from provisioning.erasure.stores import Tally
-from provisioning.erasure.verifiers import VERIFIERS
 from tenants.models import Cluster, Placement, Pool
 from tenants.placement import pool_group
 from tenants.states import Tier
 from tests.provisioning.databases.conftest import MakeTenant
 from tests.provisioning.databases.making import Made
 from tests.provisioning.erasure.rows.erasing import (
+    STORES,
     Killed,
     all_of,
     counted,
@@ -57,7 +57,7 @@ def test_acme_is_gone_and_globex_is_as_before(tier: Tier, tenant: MakeTenant) ->
     gone = erased(scope)
 
     assert counted(scope) == {}
-    assert {verdict.control.ok for verdict in (judged(each.store, scope) for each in VERIFIERS)} == {True}
+    assert {verdict.control.ok for verdict in (judged(store, scope) for store in STORES)} == {True}
     assert {judged(store, scope).status for store in STORE_OF.values()} == {"clean"}
     assert gone == sum(number or 0 for number in planned.values())
     refuse_difference(theirs, hashes_of(globex.context), whose=globex.context.tenant_id)
@@ -139,7 +139,7 @@ def test_the_verifier_in_another_role_sees_that_it_sees_nothing(tenant: MakeTena
     with session(Cluster.objects.get()) as connection:
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(group)))
     for role in (group, OWNER):
-        for verifier in VERIFIERS:
+        for verifier in map(verifier_of, STORES):
             assert not type(verifier)(role).control(scope).ok, (role, verifier.store)  # type: ignore[call-arg]  # of ours
 
 
