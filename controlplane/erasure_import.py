@@ -91,7 +91,7 @@ def _taken(number: int, row: Mapping[str, Any], *, key: str, actor: Actor) -> Ta
 def _tenant(row: Mapping[str, Any]) -> Tenant:
     if None in row or None in row.values():
         raise BadRow("The number of columns differs from the header's.")
-    tenant = Tenant.objects.select_related("plan").filter(slug=row["tenant"].strip()).first()
+    tenant: Tenant | None = Tenant.objects.select_related("plan").filter(slug=row["tenant"].strip()).first()
     if tenant is None:
         raise BadRow("tenant: there is none of this slug.")
     return tenant

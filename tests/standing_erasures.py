@@ -50,7 +50,7 @@ def person(name: str) -> Actor:
 
 def document(*, blockers: Any = ()) -> dict[str, Any]:
     until = (timezone.now() + timedelta(days=30)).isoformat()
-    stores = [
+    stores: list[dict[str, Any]] = [
         {
             "store": store,
             "tallies": [
@@ -118,6 +118,7 @@ def erasing(request: ErasureRequest, by: Actor, **more: Any) -> ErasureRequest:
             failed=[{"code": "SERVER_UNAVAILABLE", "severity": "error"}] if store == "cache" else [],
         )
     changes: dict[str, Any] = {"state": "erasing", "round": 1, "tombstone": 1, "destroy_started_at": Now(), **more}
+    changes["starts_at"] = timezone.now() - timedelta(hours=1)
     ErasureRequest.objects.filter(pk=request.pk).update(**changes)
     request.refresh_from_db()
     return request

@@ -66,7 +66,8 @@ class WishForm(forms.Form):
         self.fields["key"].initial = str(uuid4())
 
     def clean_tenant(self) -> Tenant:
-        found = Tenant.objects.select_related("plan").filter(slug=self.cleaned_data["tenant"].strip()).first()
+        slug = self.cleaned_data["tenant"].strip()
+        found: Tenant | None = Tenant.objects.select_related("plan").filter(slug=slug).first()
         if found is None:
             raise forms.ValidationError("There is no tenant of this slug.")
         return found

@@ -52,10 +52,11 @@ class ShowFilter(admin.SimpleListFilter):
             ("overdue", "overdue"),
             ("approval", "waits for approval"),
             ("attention", "needs a person"),
+            ("work", "at work"),
             ("ended", "ended"),
         ]
 
-    def queryset(self, _request: HttpRequest, rows: QuerySet[ErasureRequest]) -> QuerySet[ErasureRequest]:
+    def queryset(self, _request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "open":
                 return rows.filter(OPEN)
@@ -65,6 +66,8 @@ class ShowFilter(admin.SimpleListFilter):
                 return rows.filter(state=ErasureState.AWAITING_APPROVAL)
             case "attention":
                 return rows.filter(OPEN).filter(~Q(attention="") | Q(state=ErasureState.BLOCKED))
+            case "work":
+                return rows.filter(state__in=[str(state) for state in erasure_live.MOVES])
             case "ended":
                 return rows.exclude(OPEN)
         return rows
@@ -81,7 +84,7 @@ class ErasureAdmin(ErasureVerbs):
     page_template = "admin/erasure.html"
 
     list_display = ("whose", "standing", "due", "latest", "asked_by", "approved_by_whom", "made")
-    list_filter = (ShowFilter, "state", "kind")
+    list_filter = (ShowFilter, "kind")
     list_before_template = "admin/parts/erasure_button.html"
     search_fields = ("tenant__slug__startswith",)
     search_help_text = "Beginning of a tenant's slug"

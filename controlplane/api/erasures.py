@@ -193,7 +193,7 @@ def not_certified(row: ErasureRequest) -> Problem:
 
 
 def _tenant(asked: dict[str, Any]) -> Tenant:
-    tenant = Tenant.objects.select_related("plan").filter(pk=asked["tenant"]).first()
+    tenant: Tenant | None = Tenant.objects.select_related("plan").filter(pk=asked["tenant"]).first()
     if tenant is None:
         raise invalid("tenant", "UNKNOWN", "There is no such tenant.")
     return tenant
