@@ -61,6 +61,8 @@ def load(stack: Stack, label: str) -> None:
         return
     for name in NAMES:
         _copy(stack, f"{name}_{label}", name)
+    for kept in _kept.get(label, {}).values():
+        kept.shape_now = ""
     if label not in _kept:
         _kept[label] = {name: kept_rows.keep(_url_of(stack, name)) for name in NAMES}
     _loaded[:], _put_back = [label], 0

@@ -42,11 +42,15 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 
 @dataclass
 class Kept:
-    """`rows`: what COPY says of each table that has any. `sequences`: name, last value, whether it was given out."""
+    """`rows`: what COPY says of each table that has any. `sequences`: name, last value, whether it was given out.
+
+    `shape` is that of a copy of the template; `shape_now` that of the database since rows were put back in it.
+    """
 
     shape: str
     rows: dict[str, bytes]
     sequences: list[tuple[str, int, bool]]
+    shape_now: str = ""
 
 
 def keep(url: str) -> Kept:
@@ -62,10 +66,11 @@ def keep(url: str) -> Kept:
 
 def put_back(url: str, kept: Kept) -> bool:
     """Whether it could be done: not after DDL, nor in a database that is gone."""
+    expected, kept.shape_now = kept.shape_now or kept.shape, ""
     try:
         with psycopg.connect(url) as connection:
             connection.execute(END_OTHERS)
-            if _shape(connection) != kept.shape:
+            if _shape(connection) != expected:
                 return False
             connection.execute("SET session_replication_role = replica")  # no trigger, no order of tables
             guarded = connection.execute(GUARDED).fetchall()  # nobody may delete there, ever
@@ -77,11 +82,12 @@ def put_back(url: str, kept: Kept) -> bool:
                     copy.write(text)
             for table, trigger in guarded:
                 _run(connection, f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
-            kept.shape = _shape(connection)
+            shape_now = _shape(connection)
             for name, last, called in kept.sequences:
                 connection.execute("SELECT setval(%s, %s, %s)", (name, last, called))
     except psycopg.OperationalError:
         return False
+    kept.shape_now = shape_now
     return True
 
 
