@@ -38,7 +38,16 @@ from tenants.states import Tier
 NAMED = 5  # names of who may approve
 DUE = Coalesce(F("extended_until"), F("due_at"))
 OPEN = ~Q(state__in=[str(state) for state in ENDED_REQUESTS])
-LATE = OPEN & Q(settled_at=None)  # and its due date is over
+SHOW = {
+    "open": OPEN,
+    "overdue": OPEN & Q(settled_at=None, due__lte=Now()),
+    "approval": Q(state=ErasureState.AWAITING_APPROVAL),
+    "attention": OPEN & (~Q(attention="") | Q(state=ErasureState.BLOCKED)),
+    "work": Q(state__in=[str(state) for state in erasure_live.MOVES]),
+    "ended": ~OPEN,
+}
+"""The same conditions count on the Overview. `due` is annotated."""
+WORDS = {"approval": "waits for approval", "attention": "needs a person", "work": "at work"}
 
 
 class ShowFilter(admin.SimpleListFilter):
@@ -47,30 +56,11 @@ class ShowFilter(admin.SimpleListFilter):
     title, parameter_name = "attention", "show"
 
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("open", "open"),
-            ("overdue", "overdue"),
-            ("approval", "waits for approval"),
-            ("attention", "needs a person"),
-            ("work", "at work"),
-            ("ended", "ended"),
-        ]
+        return [(name, WORDS.get(name, name)) for name in SHOW]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "open":
-                return rows.filter(OPEN)
-            case "overdue":
-                return rows.filter(LATE, due__lte=Now())
-            case "approval":
-                return rows.filter(state=ErasureState.AWAITING_APPROVAL)
-            case "attention":
-                return rows.filter(OPEN).filter(~Q(attention="") | Q(state=ErasureState.BLOCKED))
-            case "work":
-                return rows.filter(state__in=[str(state) for state in erasure_live.MOVES])
-            case "ended":
-                return rows.exclude(OPEN)
-        return rows
+        shown = SHOW.get(self.value() or "")
+        return rows if shown is None else rows.filter(shown)
 
 
 class ErasureAdmin(ErasureVerbs):

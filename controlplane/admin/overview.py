@@ -22,13 +22,12 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from controlplane.admin import live, rollout_live
-from controlplane.admin.erasures import DUE, OPEN
+from controlplane.admin.erasures import DUE, SHOW
 from controlplane.admin.findings import findings
 from controlplane.admin.labels import Label, label, worst
 from controlplane.admin.rollouts import with_counts
 from provisioning.models import (
     ErasureRequest,
-    ErasureState,
     Queue,
     QueuePulse,
     Release,
@@ -171,18 +170,8 @@ def rollouts() -> list[dict[str, Any]]:
 
 def erasures() -> dict[str, int]:
     """How many requests are open, and how many of those need a person, and how soon."""
-    late = Q(settled_at=None) & Q(due__lte=Now())
-    stuck = ~Q(attention="") | Q(state=ErasureState.BLOCKED)
-    return (
-        ErasureRequest.objects.filter(OPEN)
-        .annotate(due=DUE)
-        .aggregate(
-            open=Count("pk"),
-            overdue=Count("pk", filter=late),
-            attention=Count("pk", filter=stuck),
-            approval=Count("pk", filter=Q(state=ErasureState.AWAITING_APPROVAL)),
-        )
-    )
+    shown = {name: Count("pk", filter=SHOW[name]) for name in ("open", "overdue", "attention", "approval")}
+    return ErasureRequest.objects.annotate(due=DUE).aggregate(**shown)
 
 
 def clusters() -> list[dict[str, Any]]:
