@@ -24,14 +24,13 @@ def main(count: int) -> None:
 def served() -> Iterator[tuple[int, str]]:
     """The control plane with two worker processes: its port, and a key of its API."""
     control.furnish()
-    from controlplane.keys import make_key
-    from controlplane.models import Scope
+    from controlplane.keys import WIDEST, make_key
     from tenants.actions import Actor
 
     token = make_key(
         principal="bench",
         name="benchmark",
-        scopes=list(Scope),
+        scopes=WIDEST,
         actor=Actor(kind="system", id="setup", name="benchmark"),
     ).token
     port = free_ports().web

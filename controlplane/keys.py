@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from controlplane.models import ApiKey, Scope
+from controlplane.models import BOTH_SIDES, ApiKey, Scope
 from tenants import audit
 from tenants.audit import Actor, AuditAction, ObjectType
 from tenants.errors import TenureError
@@ -22,6 +22,7 @@ from tenants.errors import TenureError
 DAYS, MOST_DAYS = 90, 365
 SECRET_BYTES = 32
 TOKEN = re.compile(r"tnr_([0-9a-f]{32})_([0-9a-f]{64})")
+WIDEST = tuple(scope for scope in Scope if scope != Scope.ERASURE_APPROVE)  # all that one key may hold
 USED_EVERY = timedelta(minutes=1)  # last_used_at is for people: a write for every request would cost more than it tells
 
 
@@ -30,6 +31,13 @@ class UnknownScope(TenureError):
 
     code = "UNKNOWN_SCOPE"
     cure = f"Choose from: {', '.join(Scope)}."
+
+
+class BothSides(TenureError):
+    """One key was to request erasures and to approve them."""
+
+    code = "BOTH_SIDES"
+    cure = f"Make two keys, each with one of {' and '.join(BOTH_SIDES)}, for two people."
 
 
 class BadLifetime(TenureError):
@@ -57,11 +65,13 @@ def make_key(
     reads_per_minute: int = 600,
     writes_per_minute: int = 60,
 ) -> NewKey:
-    """A new key that expires in `days` (1 to 365). Raises UnknownScope or BadLifetime."""
+    """A new key that expires in `days` (1 to 365). Raises UnknownScope, BothSides or BadLifetime."""
     if unknown := sorted(set(scopes) - set(Scope)):
         raise UnknownScope(f"There is no scope {', '.join(unknown)}.")
     if not scopes:
         raise UnknownScope("A key without a scope could do nothing.")
+    if set(BOTH_SIDES) <= set(scopes):
+        raise BothSides("One key does not request erasures and approve them as well.")
     if not 1 <= days <= MOST_DAYS:
         raise BadLifetime(f"{days} days is not a lifetime for a key.")
     secret = secrets.token_hex(SECRET_BYTES)

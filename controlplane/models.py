@@ -29,6 +29,16 @@ class Scope(models.TextChoices):
     ROLLOUTS_READ = "rollouts:read", "read rollouts, their plans and their targets"
     ROLLOUTS_WRITE = "rollouts:write", "propose, pause, resume and cancel rollouts, retry and skip their targets"
     ROLLOUTS_APPROVE = "rollouts:approve", "approve rollouts that somebody else proposed"
+    ERASURE_READ = "erasure:read", "read erasure requests, their plans and their certificates"
+    ERASURE_REQUEST = (
+        "erasure:request",
+        "request, propose, extend, cancel and check erasures; not beside erasure:approve",
+    )
+    ERASURE_APPROVE = "erasure:approve", "approve or reject erasures of others; not beside erasure:request"
+
+
+BOTH_SIDES = (Scope.ERASURE_REQUEST, Scope.ERASURE_APPROVE)
+"""No key holds both: that two people erase would be one key's word otherwise."""
 
 
 class ApiKey(models.Model):
@@ -60,6 +70,10 @@ class ApiKey(models.Model):
                 # A day more than the year that keys.py allows, for clocks that disagree.
                 condition=Q(expires_at__lte=F("created_at") + timedelta(days=366)),
                 name="apikey_expires_within_a_year",
+            ),
+            models.CheckConstraint(
+                condition=~Q(scopes__contains=[str(scope) for scope in BOTH_SIDES]),
+                name="apikey_one_side_of_an_erasure",
             ),
         ]
         permissions: ClassVar = [("manage_apikey", "May make and revoke API keys")]

@@ -38,10 +38,15 @@ from provisioning.erasure import verbs as erasures
 from provisioning.erasure.acting import actions_of_erasure
 from provisioning.erasure.clock import clock_of as clock_of_erasure
 from provisioning.erasure.clock import findings as erasure_findings
+from provisioning.erasure.clock import usual as usual_erasures
 from provisioning.erasure.deadlines import BadExtension, DeadlineInfeasible
 from provisioning.erasure.errors import InvalidErasure, PastTheBar, PlanBlocked
+from provisioning.erasure.errors import LegalHold as ErasureHeld
 from provisioning.erasure.errors import SamePerson as SameErasurePerson
+from provisioning.erasure.identifiers import keyed as keyed_hash
 from provisioning.erasure.intake import ErasureWish
+from provisioning.erasure.intake import foreseen as foresee_erasure
+from provisioning.erasure.people import answerable as answerable_for
 from provisioning.erasure.stores import Identifier as ErasureIdentifier
 from provisioning.errors import KeyReused, OperationInProgress, ReasonMissing
 from provisioning.models import Queue, Run
@@ -158,6 +163,7 @@ keep_evidence, evidence_is_write_once, checkpoints_outside = (
     keeping.keep_evidence, keeping.is_write_once, checkpoints.outside,
 )  # fmt: skip
 certificate_keys, certificate_status, withdraw_certificates = issuing.public_key, issuing.status_list, issuing.withdraw
+certificates_of_erasure = issuing.certificates_of
 evidence_keys, rotate_evidence_key = signing_keys.as_pem, signing_keys.rotate
 databases_behind, replay_tombstones = restored.behind, restored.replay_tombstones
 
@@ -371,26 +377,27 @@ def sweep() -> None:
 
 
 __all__ = [
-    "BadExtension", "BadKeeping", "DeadlineInfeasible", "DeletionProtected", "ErasureIdentifier", "ErasureWish",
-    "InvalidErasure", "InvalidHold", "InvalidRollout", "InvalidSchedule", "InvalidWish", "KeyReused", "NoCapacity",
-    "NoRelease", "OlderStillRuns", "OperationInProgress", "PassportSpoiled", "PastTheBar", "PlanBlocked", "PlanChanged",
-    "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused", "RolloutTerms",
-    "SameErasurePerson", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish",
+    "BadExtension", "BadKeeping", "DeadlineInfeasible", "DeletionProtected", "ErasureHeld", "ErasureIdentifier",
+    "ErasureWish", "InvalidErasure", "InvalidHold", "InvalidRollout", "InvalidSchedule", "InvalidWish", "KeyReused",
+    "NoCapacity", "NoRelease", "OlderStillRuns", "OperationInProgress", "PassportSpoiled", "PastTheBar", "PlanBlocked",
+    "PlanChanged", "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused",
+    "RolloutTerms", "SameErasurePerson", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish",
     "UnsupportedTarget", "VersionMismatch", "actions_of", "actions_of_erasure", "actions_of_rollout",
-    "actions_of_tenant", "adopt_drift", "advance", "approve_erasure", "approve_rollout", "begin_context_keys", "cancel",
-    "cancel_erasure", "cancel_rollout", "cancel_schedule", "certificate_keys", "certificate_status", "change_cluster",
-    "change_pool", "check_passport", "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind",
-    "delete_tenant", "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "export_tenant",
-    "export_to_file", "extend_erasure", "finish_context_keys", "force_complete", "hand_out_credentials",
-    "hand_out_data_keys", "hold_records", "keep_evidence", "latest_rehearsal", "mint_token", "onboard",
-    "onboard_together", "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval", "plan_context_keys",
-    "plan_delete", "plan_of", "plan_of_erasure", "plan_onboard", "plan_repair_of_drift", "plan_resume_tenant",
-    "plan_rollout", "plan_suspend", "plan_undelete", "progress_of", "propose_erasure", "propose_rollout",
-    "prove_identity", "publish", "published_keys", "recheck_erasure", "register_cluster", "rehearse_rollout",
-    "reject_erasure", "release_hold", "release_records", "repair_drift", "replace_token_keys", "replay_tombstones",
-    "request_erasure", "resume", "resume_rollout", "resume_tenant", "retired_data_keys", "retry", "retry_failed",
-    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_evidence_key", "rotate_pool_password",
-    "rotate_token_key", "schedule", "skip", "skip_target", "survey_drift", "suspend", "sweep", "target_named",
-    "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant", "verify_resources",
-    "withdraw_certificates",
+    "actions_of_tenant", "adopt_drift", "advance", "answerable_for", "approve_erasure", "approve_rollout",
+    "begin_context_keys", "cancel", "cancel_erasure", "cancel_rollout", "cancel_schedule", "certificate_keys",
+    "certificate_status", "certificates_of_erasure", "change_cluster", "change_pool", "check_passport",
+    "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "delete_tenant",
+    "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "export_tenant",
+    "export_to_file", "extend_erasure", "finish_context_keys", "force_complete", "foresee_erasure",
+    "hand_out_credentials", "hand_out_data_keys", "hold_records", "keep_evidence", "keyed_hash", "latest_rehearsal",
+    "mint_token", "onboard", "onboard_together", "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval",
+    "plan_context_keys", "plan_delete", "plan_of", "plan_of_erasure", "plan_onboard", "plan_repair_of_drift",
+    "plan_resume_tenant", "plan_rollout", "plan_suspend", "plan_undelete", "progress_of", "propose_erasure",
+    "propose_rollout", "prove_identity", "publish", "published_keys", "recheck_erasure", "register_cluster",
+    "rehearse_rollout", "reject_erasure", "release_hold", "release_records", "repair_drift", "replace_token_keys",
+    "replay_tombstones", "request_erasure", "resume", "resume_rollout", "resume_tenant", "retired_data_keys", "retry",
+    "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_evidence_key",
+    "rotate_pool_password", "rotate_token_key", "schedule", "skip", "skip_target", "survey_drift", "suspend", "sweep",
+    "target_named", "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant", "usual_erasures",
+    "verify_resources", "withdraw_certificates",
 ]  # fmt: skip

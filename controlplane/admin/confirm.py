@@ -46,9 +46,11 @@ class VerbForm(forms.Form):
     actor: Actor
     request_id: str
 
-    def __init__(self, *args: Any, plan: VerbPlan, typed: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, plan: VerbPlan, typed: str = "", row: Any = None, **kwargs: Any) -> None:
         """`typed`: what must be typed to confirm when the plan removes something."""
         super().__init__(*args, **kwargs)
+        if row is not None:
+            self.choose(row)
         self.fields["digest"].initial, self.fields["key"].initial = plan.digest, str(uuid4())
         if plan.needs_reason:
             self.fields["reason"].required = True
@@ -59,6 +61,9 @@ class VerbForm(forms.Form):
                 label=f"Type {typed} to confirm", help_text="Something is removed. Pasting is fine.", max_length=200
             )
         describe(self)
+
+    def choose(self, row: Any) -> None:
+        """Give fields the choices that this row has."""
 
     def clean_typed(self) -> str:
         typed: str = self.cleaned_data["typed"].strip()
@@ -148,12 +153,11 @@ def plan_then_confirm(
 def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) -> HttpResponse:
     """GET shows the plan; POST acts, if the plan is still that one. See Note [A page, not a dialog]."""
     plan = verb.plan(row)
-    typed = slug_of(row)
-    form = verb.form(request.POST or None, plan=plan, typed=typed)
+    form = verb.form(request.POST or None, plan=plan, typed=slug_of(row), row=row)
     refused: TenureError | None = None
     changed = request.method == "POST" and form.data.get("digest") != plan.digest
     if changed:
-        form = again(verb, request, plan, typed)
+        form = again(verb, request, plan, row)
     elif request.method == "POST" and form.is_valid():
         # Blockers are left to the verb: the second click of a double click finds its own first operation in the way.
         form.actor, form.request_id = actor_of(request), request_id_of(request)
@@ -161,7 +165,7 @@ def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) 
             done = verb.act(admin, row, form)
         except PlanChanged:  # the verb looked again, and found what the page did not show
             plan, changed = verb.plan(row), True
-            form = again(verb, request, plan, typed)
+            form = again(verb, request, plan, row)
         except TenureError as error:
             refused, plan = error, verb.plan(row)
         else:
@@ -185,9 +189,9 @@ def confirm(request: HttpRequest, admin: ReadOnlyAdmin, verb: Verb, row: Model) 
     return TemplateResponse(request, "admin/confirm.html", context, status=status)
 
 
-def again(verb: Verb, request: HttpRequest, plan: VerbPlan, typed: str) -> VerbForm:
+def again(verb: Verb, request: HttpRequest, plan: VerbPlan, row: Model) -> VerbForm:
     """The form for a plan that has changed: what was typed is kept, but for the confirmation."""
-    return verb.form(plan=plan, typed=typed, initial={"reason": request.POST.get("reason", "")})
+    return verb.form(plan=plan, typed=slug_of(row), row=row, initial={"reason": request.POST.get("reason", "")})
 
 
 @dataclass(frozen=True, slots=True)

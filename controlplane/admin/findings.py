@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
+from django.utils import timezone
 
+from provisioning import lifecycle
 from provisioning.engine.findings import unlisted
 from provisioning.models import Resource, Run, RunStep, StepState
 from provisioning.workflows import WORKFLOWS
@@ -35,7 +38,7 @@ class Linked:
 
 def findings() -> dict[str, Any]:
     """The worst first, counted by severity, and how much of the fleet was ever looked at."""
-    of_work, kinds = [*_of_workflows(), *_of_operations()], kinds_of_findings()
+    of_work, kinds = [*_of_workflows(), *_of_operations(), *_of_erasures()], kinds_of_findings()
     counts = Counter(each.finding.severity for each in of_work)
     for kind in kinds:
         counts[kind.severity] += kind.number
@@ -93,6 +96,15 @@ def _of_operations() -> Iterator[Linked]:
     skipped = RunStep.objects.filter(state=StepState.SKIPPED).select_related("run__tenant")
     for step in unseen(skipped, tenant="run__tenant_id", since="finished_at").order_by("-pk")[:LOOKED_AT]:
         yield _of_run(step.run, "run.skipped_step", f"Step {step.name} of its {step.run.workflow} was skipped.")
+
+
+def _of_erasures() -> Iterator[Linked]:
+    """Requests whose time runs out, or that wait for a person."""
+    for finding in lifecycle.erasure_findings(timezone.now()):
+        if finding.severity != Severity.INFO:
+            pk = UUID(finding.subject.partition("_")[2])
+            url = reverse("admin:provisioning_erasurerequest_change", args=[pk])
+            yield Linked(finding, name=finding.subject[:12], url=url)
 
 
 def unseen(rows: QuerySet[Any], *, tenant: str, since: str) -> QuerySet[Any]:

@@ -6,19 +6,21 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from controlplane.admin.base import ReadOnlyAdmin
-from controlplane.admin.confirm import ReasonForm, VerbForm, describe, plan_then_confirm
+from controlplane.admin.confirm import ReasonForm, VerbForm, plan_then_confirm
 from controlplane.admin.operations import OPERATE
 from provisioning import lifecycle
-from provisioning.models import LegalHold, Run, Schedule
+from provisioning.models import ErasureRequest, LegalHold, Run, Schedule
 from provisioning.workflows.legal_holds import GROUND_LENGTH, TOO_LATE
 from provisioning.workflows.plans import VerbPlan
 from tenants.models import Tenant
-from tenants.states import DeleteReason
+from tenants.states import DeleteReason, TenantState
 
-END, HOLD = "tenants.end_tenant", "tenants.hold_tenant"
+END, HOLD, ERASE = "tenants.end_tenant", "tenants.hold_tenant", "provisioning.request_erasure"
+SHOWN = 5  # erasure requests on the tenant's own page
 
 
 class DeleteForm(ReasonForm):
@@ -48,14 +50,10 @@ class ReleaseForm(ReasonForm):
 
     hold = forms.ModelChoiceField(LegalHold.objects.none(), empty_label=None)
 
-    def __init__(self, *args: Any, plan: VerbPlan, **options: Any) -> None:
-        super().__init__(*args, plan=plan, **options)
+    def choose(self, row: Tenant) -> None:
         field = self.fields["hold"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  what stands above
-        field.queryset = LegalHold.objects.filter(tenant__slug=plan.subject, released_at=None)
-        if self.is_bound:
-            self.full_clean()  # it was judged by the empty choice above
-        describe(self)
+        field.queryset = lifecycle.open_holds(row)
 
 
 def plan_place(tenant: Tenant) -> VerbPlan:
@@ -75,7 +73,15 @@ class LeavingVerbs(ReadOnlyAdmin):
         waiting = Schedule.objects.filter(tenant=tenant, state=Schedule.State.WAITING).order_by("at")
         holds = list(lifecycle.open_holds(tenant))
         allowed = ([] if tenant.state in TOO_LATE else ["place_hold"]) + (["release_hold"] if holds else [])
-        return {"dates": list(waiting), "holds": holds, "hold_verbs": self.links(request, tenant, allowed)}
+        erasures = list(ErasureRequest.objects.filter(tenant=tenant).order_by("-created_at")[:SHOWN])
+        ask = reverse("admin:provisioning_erasurerequest_request") if request.user.has_perm(ERASE) else ""
+        return {
+            "dates": list(waiting),
+            "holds": holds,
+            "hold_verbs": self.links(request, tenant, allowed),
+            "erasures": erasures if request.user.has_perm("provisioning.view_erasurerequest") else [],
+            "erase_url": f"{ask}?tenant={tenant.slug}" if ask and tenant.state != TenantState.ERASED else "",
+        }
 
     @plan_then_confirm(
         "Suspend", form=ReasonForm, permission=OPERATE, plan=lifecycle.plan_suspend, icon="pause_circle", danger=True

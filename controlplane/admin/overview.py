@@ -22,10 +22,20 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from controlplane.admin import live, rollout_live
+from controlplane.admin.erasures import DUE, SHOW
 from controlplane.admin.findings import findings
 from controlplane.admin.labels import Label, label, worst
 from controlplane.admin.rollouts import with_counts
-from provisioning.models import Queue, QueuePulse, Release, Rollout, RolloutState, Run, RunState
+from provisioning.models import (
+    ErasureRequest,
+    Queue,
+    QueuePulse,
+    Release,
+    Rollout,
+    RolloutState,
+    Run,
+    RunState,
+)
 from tenants.models import Cluster, Placement, Tenant
 from tenants.states import TenantState, Tier
 
@@ -158,6 +168,12 @@ def rollouts() -> list[dict[str, Any]]:
     ]
 
 
+def erasures() -> dict[str, int]:
+    """How many requests are open, and how many of those need a person, and how soon."""
+    shown = {name: Count("pk", filter=SHOW[name]) for name in ("open", "overdue", "attention", "approval")}
+    return ErasureRequest.objects.annotate(due=DUE).aggregate(**shown)
+
+
 def clusters() -> list[dict[str, Any]]:
     """How full each cluster is."""
     rows = Cluster.objects.annotate(n=Count("placements", filter=Q(placements__active=True))).order_by("name")[:12]
@@ -181,6 +197,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "heartbeats": heartbeats(),
         "releases": releases(),
         "rollouts": rollouts() if request.user.has_perm("provisioning.view_rollout") else None,
+        "erasures": erasures() if request.user.has_perm("provisioning.view_erasurerequest") else None,
         "clusters": clusters(),
         "as_of": timezone.now(),
     }

@@ -9,16 +9,14 @@ from uuid import uuid4
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 
-from controlplane.admin.confirm import actor_of, describe
+from controlplane.admin.asking import Asking, ask
 from provisioning import lifecycle
-from provisioning.models import Release
+from provisioning.models import Release, Rollout
 from provisioning.rollout.budget import CLASSES
 from provisioning.rollout.window import DAYS
-from tenants.errors import TenureError
+from tenants.actions import Actor
 from tenants.models import Cluster, Plan
 from tenants.states import Tier
 
@@ -29,6 +27,7 @@ OPERATE = "provisioning.operate_rollout"
 WAVE = re.compile(r"(\d+)\s*(%?)")
 FIELDS = {  # where the verb's words differ from the form's
     "selection.tier": "tier", "selection.labels": "labels", "max_failures": "failures", "window": "days",
+    "selection.region": "region", "selection.cluster": "cluster", "selection.plan": "plan", "selection.slugs": "slugs",
 }  # fmt: skip
 
 
@@ -170,32 +169,24 @@ def propose(request: HttpRequest, admin: ReadOnlyAdmin) -> HttpResponse:
     """The form; a good one makes a draft and leads to it. Sent twice it is one draft."""
     if not request.user.has_perm(OPERATE):
         raise PermissionDenied
-    form = ProposalForm(request.POST or None, initial=request.GET.dict())
-    refused: TenureError | None = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            rollout = lifecycle.propose_rollout(
-                release=Release.objects.get(name=form.cleaned_data["release"]),
-                terms=form.terms(),
-                actor=actor_of(request),
-                key=form.cleaned_data["key"],
-            )
-        except lifecycle.InvalidRollout as error:
-            field = str(error.metadata.get("field", ""))
-            field = FIELDS.get(field, field.removeprefix("selection."))
-            form.add_error(field if field in form.fields else None, str(error))
-        except TenureError as error:
-            refused = error
-        else:
-            return HttpResponseRedirect(admin.url_of(rollout))
-    describe(form)
-    context = {
-        **admin.admin_site.each_context(request),
-        "crumbs": [("Rollouts", reverse("admin:provisioning_rollout_changelist"))],
-        "title": "Propose a rollout",
-        "form": form,
-        "refused": refused,
-        "cancel_url": admin.list_url(),
-    }
-    status = 409 if refused else 422 if form.errors else 200
-    return TemplateResponse(request, "admin/propose.html", context, status=status)
+    return ask(request, admin, ProposalForm(request.POST or None, initial=request.GET.dict()), _draft, ASKING)
+
+
+def _draft(form: ProposalForm, actor: Actor) -> Rollout:
+    return lifecycle.propose_rollout(
+        release=Release.objects.get(name=form.cleaned_data["release"]),
+        terms=form.terms(),
+        actor=actor,
+        key=form.cleaned_data["key"],
+    )
+
+
+ASKING = Asking(
+    title="Propose a rollout",
+    question="Which release, for whom, and how carefully?",
+    lead="This makes a draft and shows its plan. Nothing is touched before somebody else has approved that. Where"
+    " nobody has walked from one release to the other yet, that is tried now, on a copy: as long as migrating takes.",
+    submit="Make a draft",
+    refused="Refused, and no draft was made.",
+    fields=FIELDS,
+)

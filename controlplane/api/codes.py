@@ -116,6 +116,13 @@ class Code(StrEnum):
         "The plan is no longer the one you saw",
         "Ask for the plan again with validate_only, and send its digest.",
     )
+    ERASURE_NOT_CERTIFIED = (
+        "ERASURE_NOT_CERTIFIED",
+        409,
+        "There is no such certificate of this erasure yet",
+        "`metadata` names what remains; while any store is dirty or not known there is none.",
+        True,
+    )
     OLDER_RELEASE_RUNS = (
         "OLDER_RELEASE_RUNS",
         409,
@@ -182,6 +189,18 @@ class Code(StrEnum):
         422,
         "The tenant application cannot live in tables that tenants share",
         "`detail` names the statement in the way and `hint` what to write instead; or choose a plan of another tier.",
+    )
+    LEGAL_HOLD = (
+        "LEGAL_HOLD",
+        422,
+        "A law keeps this data for now",
+        "Nothing to do: once the hold is released, the request is planned anew by itself.",
+    )
+    DEADLINE_INFEASIBLE = (
+        "DEADLINE_INFEASIBLE",
+        422,
+        "So long a grace would miss the due date",
+        "Ask for a grace of at most `metadata.longest_grace_s` seconds, or leave it out.",
     )
     ROLLOUT_REFUSED = (
         "ROLLOUT_REFUSED",

@@ -75,10 +75,12 @@ def serves(
     keyed: Keyed = "ignored",
     problems: Iterable[Code] = (),
     parameters: Iterable[OpenApiParameter] = (),
+    papers: Mapping[tuple[int, str], OpenApiResponse] | None = None,
 ) -> Callable[[Method], Method]:
     """Declare a verb: the scope it needs, `answers` by status as (shape, meaning), and the problems of its own.
 
-    `name` is the operationId. `keyed` says what an Idempotency-Key is here.
+    `name` is the operationId. `keyed` says what an Idempotency-Key is here. `papers` are answers that are no JSON, by
+    status and media type.
     """
     codes = [*ALWAYS, *problems]
     headers: list[OpenApiParameter] = []
@@ -108,6 +110,7 @@ def serves(
                     (status, "application/json"): OpenApiResponse(shape, description=meaning)
                     for status, (shape, meaning) in answers.items()
                 },
+                **(papers or {}),
                 **problem_responses(codes),
             },
         )

@@ -22,6 +22,10 @@ from tenants.errors import TenureError
 
 MEDIA_TYPE = "application/problem+json"
 SENT_AS = {"selection": "filter", "lock_timeout_ms": "lock_timeout_s"}
+OF_ERASURES: dict[type[TenureError], str] = {
+    lifecycle.BadExtension: "months",
+    lifecycle.DeadlineInfeasible: "grace_days",
+}
 RETRY_AFTER_S = 5  # for outages whose length nobody knows
 
 log = logging.getLogger(__name__)
@@ -139,7 +143,11 @@ def _of_ours(exc: TenureError) -> Problem:
         errors = [{"field": "reason", "code": "BLANK", "detail": str(exc)}]
     if isinstance(exc, lifecycle.InvalidRollout):
         errors = [{"field": _as_sent(str(exc.metadata["field"])), "code": "INVALID", "detail": str(exc)}]
-    if isinstance(exc, lifecycle.InvalidSchedule | lifecycle.InvalidHold | lifecycle.BadKeeping):
+    if isinstance(exc, lifecycle.BadExtension | lifecycle.DeadlineInfeasible):
+        errors = [{"field": OF_ERASURES[type(exc)], "code": "INVALID", "detail": str(exc)}]
+    if isinstance(
+        exc, lifecycle.InvalidSchedule | lifecycle.InvalidHold | lifecycle.BadKeeping | lifecycle.InvalidErasure
+    ):
         errors = [{"field": str(exc.metadata["field"]), "code": "INVALID", "detail": str(exc)}]
     headers = {"Retry-After": "2"} if code is Code.OPERATION_IN_PROGRESS else {}
     return Problem(code, str(exc), errors=errors, metadata=exc.metadata, hint=exc.cure, headers=headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from controlplane.api.erasure_examples import ERASURE_EXAMPLES
 from controlplane.api.rollout_examples import ROLLOUT_EXAMPLES
 
 _ID = "0198c1f2a7e07c3e9b1d5a4c8e2f6b70"
@@ -181,5 +182,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Hold": HOLD,
     "LegalHoldPage": {"results": [HOLD], "next": None, "previous": None},
     **ROLLOUT_EXAMPLES,
+    **ERASURE_EXAMPLES,
 }
 """By the name of the schema in the document."""

@@ -67,8 +67,12 @@ def optional_key(request: Request) -> str | None:
     return key
 
 
-def once(request: Request, *, key: str | None, do: Callable[[], Answer]) -> HttpResponse:
+def once(
+    request: Request, *, key: str | None, do: Callable[[], Answer], fingerprint: bytes | None = None
+) -> HttpResponse:
     """Call `do` in a transaction and answer; or answer again what was answered to this key. Without a key: just do it.
+
+    `fingerprint` tells this request from others where a plain hash of its body would give away what is in it.
 
     `do` writes rows only: while it runs, requests with the same key wait. Raises Problem IDEMPOTENCY_IN_PROGRESS or
     IDEMPOTENCY_KEY_REUSED; whatever `do` raises leaves no trace of the key.
@@ -76,7 +80,7 @@ def once(request: Request, *, key: str | None, do: Callable[[], Answer]) -> Http
     with transaction.atomic():
         if key is None:
             return _response(do())
-        principal, fingerprint = _principal(request), fingerprint_of(request)
+        principal, fingerprint = _principal(request), fingerprint or fingerprint_of(request)
         if not _taken(principal, key, fingerprint):
             return _replayed(principal, key, fingerprint)
         answer = do()

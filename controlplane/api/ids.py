@@ -19,6 +19,7 @@ NOUNS = {
     "rol": "rollout",
     "sch": "schedule",
     "hld": "legal hold",
+    "ers": "erasure request",
 }
 ID = re.compile(r"([a-z]{2,3})_([0-9a-f]{32})")
 

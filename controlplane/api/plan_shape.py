@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from django.db import transaction
 from rest_framework import serializers
 
 from controlplane.api.bodies import Json
@@ -46,6 +48,14 @@ class VerbPlanShape(serializers.Serializer[Any]):
     blockers = FindingShape(many=True, help_text="While there is one, the verb would be refused.")
     estimate = EstimateShape(allow_null=True, help_text="Null while too few have run to say.")
     digest = serializers.CharField(help_text="Send it as `plan_digest` to have this plan or none.")
+
+
+def rehearsed(do: Callable[[], object], verb: str, subject: str, meaning: str) -> VerbPlan:
+    """Every check there is, and then nothing of it."""
+    with transaction.atomic():
+        do()
+        transaction.set_rollback(True)
+    return VerbPlan(verb, subject, (meaning,))
 
 
 def verb_plan(plan: VerbPlan) -> Json:

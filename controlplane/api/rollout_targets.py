@@ -16,10 +16,10 @@ from controlplane.api.fields import QueryFlag
 from controlplane.api.idempotency import Answer, once, optional_key
 from controlplane.api.ids import found
 from controlplane.api.pagination import NumberedListQuery, numbered_page, page_of
-from controlplane.api.plan_shape import VerbPlanShape, verb_plan
+from controlplane.api.plan_shape import VerbPlanShape, rehearsed, verb_plan
 from controlplane.api.rollout_shape import readable_rollouts
 from controlplane.api.rollout_target_shape import ID_SCHEMA, RolloutTargetShape, readable_targets, target_of, targets
-from controlplane.api.rollout_verbs import RolloutReasonRequest, rehearsed
+from controlplane.api.rollout_verbs import RolloutReasonRequest
 from controlplane.api.rollouts import ROLLOUT
 from controlplane.models import Scope
 from provisioning import lifecycle

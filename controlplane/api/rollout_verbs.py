@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema_serializer
 from rest_framework.request import Request
@@ -19,14 +18,13 @@ from controlplane.api.fields import Text
 from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found
 from controlplane.api.openapi import ETAG, IF_MATCH
-from controlplane.api.plan_shape import VerbPlanShape, verb_plan
+from controlplane.api.plan_shape import VerbPlanShape, rehearsed, verb_plan
 from controlplane.api.rollout_plan_shape import RolloutPlanShape, rollout_plan
 from controlplane.api.rollout_shape import RolloutShape, readable_rollouts
 from controlplane.api.rollouts import ROLLOUT, rollout_answer
 from controlplane.models import Scope
 from provisioning import lifecycle
 from provisioning.models import Rollout
-from provisioning.workflows.plans import VerbPlan
 
 DIGEST = "sha256:5c1aa68fa672f0b75638586908351a728969b9aa674309b3b513c965a0a616fa"
 
@@ -131,14 +129,6 @@ def steering(name: str, act: Callable[..., Any], meaning: str, takes: type[Shape
             return once(request, key=key, do=steer)
 
     return Steering
-
-
-def rehearsed(do: Callable[[], Answer], verb: str, subject: str, meaning: str) -> VerbPlan:
-    """Every check there is, and then nothing of it."""
-    with transaction.atomic():
-        do()
-        transaction.set_rollback(True)
-    return VerbPlan(verb, subject, (meaning,))
 
 
 def _pause(held: Rollout, *, by: Request, reason: str = "") -> Rollout:

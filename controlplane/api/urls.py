@@ -5,6 +5,9 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from controlplane.api.catalog import Clusters, OneCluster, OnePlan, OneRelease, Plans, Releases, Tiers
+from controlplane.api.certificates import public_keys, status
+from controlplane.api.erasure_verbs import VERBS as ERASURE_VERBS
+from controlplane.api.erasures import CertificateOfErasure, ErasureRequests, OneErasure, PlanOfErasure
 from controlplane.api.hand_outs import HandOutDataKeys, MintToken
 from controlplane.api.leaving import (
     CancelSchedule,
@@ -62,6 +65,13 @@ v1: list[URLPattern | URLResolver] = [
     *(path(f"rollouts/<str:rollout>/{verb}", endpoint.as_view()) for verb, endpoint in ROLLOUT_VERBS.items()),
     path("rollouts/<str:rollout>/targets", TargetsOfRollout.as_view()),
     path("rollouts/<str:rollout>/targets/<str:target>/skip", SkipTarget.as_view()),
+    path("erasure-requests", ErasureRequests.as_view()),
+    path("erasure-requests/<str:erasure>", OneErasure.as_view()),
+    path("erasure-requests/<str:erasure>/plan", PlanOfErasure.as_view()),
+    path("erasure-requests/<str:erasure>/certificate", CertificateOfErasure.as_view()),
+    *(path(f"erasure-requests/<str:erasure>/{verb}", endpoint.as_view()) for verb, endpoint in ERASURE_VERBS.items()),
+    path("erasure-certificates/status", status),
+    path("erasure-certificates/keys", public_keys),
     path("plans", Plans.as_view()),
     path("plans/<str:name>", OnePlan.as_view()),
     path("tiers", Tiers.as_view()),

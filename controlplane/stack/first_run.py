@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.utils import timezone
 
-from controlplane.keys import MOST_DAYS, key_of, make_key
+from controlplane.keys import MOST_DAYS, WIDEST, key_of, make_key
 from controlplane.models import ApiKey, Scope
 from controlplane.stack.files import write_private
 from tenants import audit
@@ -86,7 +86,7 @@ def first_secrets() -> str:
             audit.write(AuditAction.USER_CREATED, actor=SETUP, object=(ObjectType.USER, user.pk))
         lines += [f"  Sign in    {OPERATOR} / {password}"]
     if not ApiKey.objects.exists():
-        key = make_key(principal=OPERATOR, name="first run", scopes=list(Scope), actor=SETUP)
+        key = make_key(principal=OPERATOR, name="first run", scopes=WIDEST, actor=SETUP)
         lines += [f"  API key    {key.token}", "  Try it     " + EXAMPLE.format(api=_api(), token=key.token)]
     if not lines:
         return ""

@@ -117,6 +117,12 @@ def size(count: int) -> str:
 
 
 @register.filter
+def number(count: int | None) -> str:
+    """`48,211`; a question mark where nobody knows."""
+    return "?" if count is None else f"{count:,}"
+
+
+@register.filter
 def pretty(value: Mapping[str, Any]) -> str:
     """JSON for reading, with anything that is named like a secret blanked."""
     return json.dumps(redacted(value), indent=2, ensure_ascii=False, default=str)

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from provisioning.erasure import deadlines, identifiers, sealed
 from provisioning.erasure.clock import clock
+from provisioning.erasure.deadlines import Clock
 from provisioning.erasure.errors import InvalidErasure
 from provisioning.erasure.people import person_of
 from provisioning.erasure.plan import canonical
@@ -111,18 +112,8 @@ def _row(
     key: str,
     fingerprint: bytes,
 ) -> ErasureRequest:
-    now, pk = timezone.now(), uuid4()
-    received = wish.received_at or now
-    due = deadlines.due_at(
-        received,
-        zone=ZoneInfo(wish.time_zone),
-        policy="eu" if wish.policy == DeadlinePolicy.EU else "contract",
-        days=wish.contract_days,
-    )
-    running = clock(received, due, kind=wish.kind, tenant=tenant)
-    # Only a grace that somebody asked for is refused; the usual one shrinks to what fits.
-    asked = wish.grace is not None
-    grace = deadlines.feasible(wish.grace, running, now=now) if wish.grace is not None else GRACE[wish.kind]
+    pk = uuid4()
+    running, grace = dated(wish, tenant)
     return ErasureRequest(
         pk=pk,
         kind=ErasureKind(wish.kind),
@@ -138,10 +129,32 @@ def _row(
         fingerprint=fingerprint,
         policy=wish.policy,
         time_zone=wish.time_zone,
-        received_at=received,
-        due_at=due,
-        grace=grace if asked else min(grace, running.longest_grace(now)),
+        received_at=running.received_at,
+        due_at=running.due_at,
+        grace=grace,
     )
+
+
+def foreseen(wish: ErasureWish, tenant: Tenant) -> tuple[Clock, timedelta]:
+    """The clock and the grace that such a request would have. Raises InvalidErasure, deadlines.DeadlineInfeasible."""
+    checked(wish, tenant)
+    return dated(wish, tenant)
+
+
+def dated(wish: ErasureWish, tenant: Tenant) -> tuple[Clock, timedelta]:
+    now = timezone.now()
+    received = wish.received_at or now
+    due = deadlines.due_at(
+        received,
+        zone=ZoneInfo(wish.time_zone),
+        policy="eu" if wish.policy == DeadlinePolicy.EU else "contract",
+        days=wish.contract_days,
+    )
+    running = clock(received, due, kind=wish.kind, tenant=tenant)
+    # Only a grace that somebody asked for is refused; the usual one shrinks to what fits.
+    if wish.grace is not None:
+        return running, deadlines.feasible(wish.grace, running, now=now)
+    return running, min(GRACE[wish.kind], running.longest_grace(now))
 
 
 @transaction.atomic

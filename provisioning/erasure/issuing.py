@@ -14,12 +14,13 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from provisioning.erasure import certificate
 from provisioning.erasure.stores import Tally, Verdict
-from provisioning.models import ErasureCertificate
+from provisioning.models import ErasureCertificate, ErasureRequest
 from provisioning.providers import evidence_keys
 from provisioning.providers.evidence_keys import Use
 from tenants.audit import Actor, AuditAction, ObjectType
@@ -147,6 +148,11 @@ def status_list() -> bytes:
     gone = ErasureCertificate.objects.exclude(state=State.VALID).values_list("pk", "state")
     now = timezone.now().replace(microsecond=0)
     return certificate.sign_status({str(pk): state for pk, state in gone}, issued_at=now.isoformat(), private=private)
+
+
+def certificates_of(request: ErasureRequest) -> QuerySet[ErasureCertificate]:
+    """All of a request's, the latest first: superseded and withdrawn ones are kept, too."""
+    return ErasureCertificate.objects.filter(request=request.pk).order_by("-issued_at", "stage")
 
 
 def public_key() -> bytes:

@@ -206,7 +206,7 @@ class ErasureRequest(models.Model):
 
     @property
     def public_id(self) -> str:
-        return public_id("era", self.id)
+        return public_id("ers", self.id)
 
     def to(self, state: ErasureState, *, actor: Actor, **changes: object) -> None:
         """Move to `state`, and change these columns, by compare-and-set; the audit entry is in the same transaction.

@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from controlplane.keys import make_key
 from provisioning.models import Release
 from tenants.models import Cluster, Tenant
-from tests import standing, standing_rollouts
+from tests import standing, standing_erasures, standing_rollouts
 from tests.fleet import BILLING
 from tests.journeys.browsing import Desk
 
@@ -22,6 +22,7 @@ LISTS = (
     "/admin/tenants/tenant/",
     "/admin/provisioning/run/",
     "/admin/provisioning/rollout/",
+    "/admin/provisioning/erasurerequest/",
     "/admin/tenants/cluster/",
     "/admin/tenants/plan/",
     "/admin/provisioning/release/",
@@ -31,6 +32,8 @@ LISTS = (
 FORMS = (
     "/admin/tenants/tenant/onboard/",
     "/admin/provisioning/rollout/propose/",
+    "/admin/provisioning/erasurerequest/request/",
+    "/admin/provisioning/erasurerequest/import/",
     "/admin/tenants/cluster/register/",
     "/admin/controlplane/apikey/make/",
     "/admin/password_change/",
@@ -56,6 +59,17 @@ def rollout_screens() -> list[str]:
     pages = [f"{rollout}{each.pk}/" for each in (draft, running, stopped)]
     approve = f"{rollout}{draft.pk}/approve/"
     return [*pages, rollout, approve, f"{target}?rollout={running.pk}", f"{target}{failed.pk}/"]
+
+
+def erasure_screens() -> list[str]:
+    """A request in each state that looks different, and the pages on which two people act on it."""
+    tenants = standing_rollouts.tenants(9, prefix="e")
+    requests = standing_erasures.every(tenants, standing_erasures.person("ops"))
+    page = "/admin/provisioning/erasurerequest/"
+    pages = [f"{page}{each.pk}/" for each in requests]
+    verbs = [(2, "propose"), (2, "hold_records"), (4, "approve"), (4, "extend"), (5, "cancel")]
+    tenant = f"/admin/tenants/tenant/{tenants[0].pk}/"
+    return [*pages, page, "/admin/", tenant, *(f"{pages[number]}{verb}/" for number, verb in verbs)]
 
 
 def screens(fleet: standing.Fleet) -> Iterator[str]:
@@ -120,6 +134,13 @@ def test_no_screen_of_a_rollout_keeps_anybody_out_in_the_dark_or_on_a_phone(desk
     addresses, light, dark = rollout_screens(), desk.sit(), desk.sit(theme="dark")
     assert [line for address in addresses for line in (*violations(light, address), *too_wide(light))] == []
     assert [line for address in addresses[:3] for line in violations(dark, address, COLOURS)] == []
+
+
+def test_no_screen_of_an_erasure_keeps_anybody_out_in_the_dark_or_on_a_phone(desk: Desk) -> None:
+    addresses, light, dark = erasure_screens(), desk.sit(), desk.sit(theme="dark")
+    assert [line for address in addresses for line in (*violations(light, address), *too_wide(light))] == []
+    blocked, erasing, settling = addresses[1], addresses[6], addresses[7]
+    assert [line for each in (blocked, erasing, settling) for line in violations(dark, each, COLOURS)] == []
 
 
 def test_the_watch_would_have_seen_something(desk: Desk, look: standing.Fleet) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from controlplane.keys import DAYS, make_key, revoke_key
+from controlplane.keys import DAYS, WIDEST, make_key, revoke_key
 from controlplane.models import ApiKey, Scope
 from tenants.audit import Actor
 from tenants.errors import TenureError
@@ -20,7 +20,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", nargs="?", help="what the key is for, for example: billing")
         parser.add_argument("--principal", default="operations", help="who answers for its use (operations)")
-        parser.add_argument("--scope", action="append", choices=list(Scope), help="once for each; all when left out")
+        parser.add_argument(
+            "--scope", action="append", choices=list(Scope), help="once for each; all but erasure:approve when left out"
+        )
         parser.add_argument("--days", type=int, default=DAYS, help=f"days until it expires ({DAYS}; 365 at most)")
         parser.add_argument("--reads-per-minute", type=int, default=600)
         parser.add_argument("--writes-per-minute", type=int, default=60)
@@ -34,9 +36,7 @@ class Command(BaseCommand):
             raise CommandError("Say what the key is for: manage.py api_key NAME.")
         wanted = ("principal", "days", "reads_per_minute", "writes_per_minute")
         try:
-            made = make_key(
-                name=name, scopes=scope or list(Scope), actor=ACTOR, **{word: options[word] for word in wanted}
-            )
+            made = make_key(name=name, scopes=scope or WIDEST, actor=ACTOR, **{word: options[word] for word in wanted})
         except TenureError as error:
             raise CommandError(f"{error} {error.cure}") from error
         self.stderr.write(f"{made.key.public_id} {', '.join(made.key.scopes)} until {made.key.expires_at:%Y-%m-%d}")

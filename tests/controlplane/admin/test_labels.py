@@ -6,7 +6,17 @@ import pytest
 from django.conf import settings
 
 from controlplane.admin.labels import LABELS, Tone, label
-from provisioning.models import Release, Resource, RolloutState, RunState, StepState, TargetState
+from provisioning.models import (
+    ErasureCertificate,
+    ErasureState,
+    Judged,
+    Release,
+    Resource,
+    RolloutState,
+    RunState,
+    StepState,
+    TargetState,
+)
 from tenants.actions import Outcome
 from tenants.findings import Severity
 from tenants.models import Cluster
@@ -19,6 +29,9 @@ CHOICES: dict[str, Iterable[str]] = {
     "rollout": RolloutState,
     "target": TargetState,
     "resource": Resource.State,
+    "erasure": ErasureState,
+    "verdict": Judged,
+    "certificate": ErasureCertificate.State,
     "cluster": Cluster.State,
     "release": Release.State,
     "severity": Severity,

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from controlplane.keys import make_key
 from provisioning.models import Release, Run
 from tenants.models import Cluster, Plan, Pool, Tenant
-from tests import standing, standing_rollouts
+from tests import standing, standing_erasures, standing_rollouts
 from tests.fleet import BILLING, accepted
 
 TENANTS, OPERATIONS = "/admin/tenants/tenant/", "/admin/provisioning/run/"
@@ -17,6 +17,7 @@ QUERIES = {
     OPERATIONS: 5,
     "/admin/provisioning/rollout/": 4,
     "/admin/provisioning/rollouttarget/": 4,
+    "/admin/provisioning/erasurerequest/": 5,
     "/admin/tenants/cluster/": 5,
     "/admin/tenants/pool/": 5,
     "/admin/tenants/plan/": 4,
@@ -44,6 +45,8 @@ def more_of_everything(number: int) -> None:
         Release.objects.create(name=f"release-{n}", state=Release.State.FAILED, placeholder="x")
         make_key(principal="billing", name=f"key-{n}", scopes=["tenants:read"], actor=BILLING)
         standing_rollouts.rollout(release, "draft")
+    for tenant in Tenant.objects.filter(slug__startswith="copy-"):
+        standing_erasures.asked(tenant)
 
 
 @pytest.mark.parametrize("rows", [5, 50])

@@ -13,7 +13,7 @@ from controlplane.keys import make_key
 from controlplane.models import ApiKey
 from provisioning.models import Release
 from tenants.models import Cluster
-from tests import standing, standing_rollouts
+from tests import standing, standing_erasures, standing_rollouts
 from tests.fleet import BILLING
 
 NOT_OURS = {"/admin/logout/", "/admin/login/"}  # logging out is a POST; signing in is refused to who is signed in
@@ -53,6 +53,7 @@ def test_looking_at_every_page_changes_no_row(
     standing_rollouts.targets(failed, ["failed"])
     rows: dict[str, list[Any]] = {
         "provisioning/rollout": [draft.pk, failed.pk],
+        "provisioning/erasurerequest": [standing_erasures.proposed(standing_erasures.asked(fleet_of_states.active)).pk],
         "provisioning/rollouttarget": [failed.targets.get().pk],
         "tenants/tenant": [fleet_of_states.active.pk, fleet_of_states.failed.tenant_id],
         "provisioning/run": [run.pk for run in fleet_of_states.runs().values()],

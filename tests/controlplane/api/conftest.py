@@ -12,7 +12,7 @@ from django.test import Client
 from redis import Redis
 
 from controlplane.api import limits
-from controlplane.keys import NewKey, make_key
+from controlplane.keys import WIDEST, NewKey, make_key
 from controlplane.models import Scope
 from controlplane.stack.embedded import Stack
 from tenants.isolation.cache import PLATFORM_NAMESPACE
@@ -60,9 +60,7 @@ def named(headers: dict[str, str]) -> dict[str, str]:
 
 def caller(principal: str = "billing", scopes: list[Scope] | None = None, **more: Any) -> Caller:
     limited = {"reads_per_minute": 100_000, "writes_per_minute": 100_000, **more}
-    return Caller(
-        make_key(principal=principal, name="for a test", scopes=scopes or list(Scope), actor=BILLING, **limited)
-    )
+    return Caller(make_key(principal=principal, name="for a test", scopes=scopes or WIDEST, actor=BILLING, **limited))
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,8 @@ from schemathesis.config import SchemathesisConfig
 
 from controlplane.api import permissions
 from provisioning.models import Run
+from tenants.models import Tenant
+from tests import standing_erasures
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller, caller
 from tests.fleet import driven
 from tests.provisioning.rollout.building import next_release
@@ -38,7 +40,14 @@ documented = schemathesis.openapi.from_path(
 documented.app = get_wsgi_application()
 WELL_FORMED = re.compile(r"\w+_[0-9a-f]{31}[0-7a-f]")  # any other stays wrong, for the document to refuse
 NAMED = re.compile(r"[A-Za-z-]+[0-7a-k]")
-known: dict[str, list[str]] = {"name": ["standard"], "tenant": [], "operation": [], "rollout": [], "target": []}
+known: dict[str, list[str]] = {
+    "name": ["standard"],
+    "tenant": [],
+    "operation": [],
+    "rollout": [],
+    "target": [],
+    "erasure": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +68,9 @@ def fuzzer(shared_house: None) -> Caller:
     approved = {"plan_digest": answers[1]["plan"]["digest"]}
     assert caller("another").post(f"rollouts/{known['rollout'][1]}/approve", approved).status_code == 200
     known["target"] = [one["id"] for one in asks.get(f"rollouts/{known['rollout'][1]}/targets").json()["results"]]
+    acme = Tenant.objects.select_related("plan").get(slug="acme")
+    for kind in ("tenant", "subject"):
+        known["erasure"].append(standing_erasures.proposed(standing_erasures.asked(acme, kind=kind)).public_id)
     return asks
 
 
@@ -76,9 +88,11 @@ def existing(name: str, value: str) -> str:
 
 @documented.hook
 def map_body(_context: Any, body: Any) -> Any:
-    """A plan and a release that exist, or no onboarding and no rollout would get past 422."""
+    """A plan, a release and a tenant that exist, or no onboarding, rollout and erasure would get past 422."""
     if not isinstance(body, dict):
         return body
+    if isinstance(body.get("tenant"), str):
+        body = {**body, "tenant": existing("tenant", body["tenant"])}
     there = {"plan": "standard", "release": "next"}
     well_formed = [name for name in there if isinstance(body.get(name), str) and 0 < len(body[name]) <= LONGEST_NAME]
     return {**body, **{name: there[name] for name in well_formed}}
