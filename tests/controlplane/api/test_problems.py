@@ -42,7 +42,7 @@ def test_a_post_to_a_wrong_address_is_a_problem_and_no_forgery(control: None) ->
 def test_what_belongs_to_no_release_yet_is_absent(billing: Caller) -> None:
     tenant = billing.post("tenants", ACME).json()["tenant"]["id"]
     assert is_problem(billing.post(f"tenants/{tenant}/move"), 404, "NOT_FOUND")
-    for noun in ("erasure-requests", "events", "keys"):
+    for noun in ("events", "keys"):
         assert is_problem(billing.get(noun), 404, "NOT_FOUND")
     deleted = billing.client.delete("/api/v1/tenants", headers=billing.auth)
     assert is_problem(deleted, 405, "METHOD_NOT_ALLOWED")
