@@ -116,6 +116,7 @@ from provisioning.workflows.onboard import ONBOARD
 from provisioning.workflows.passports.tar import Spoiled as PassportSpoiled
 from provisioning.workflows.passports.tar import check as check_passport
 from provisioning.workflows.plans import PlanChanged, VerbPlan, estimate, shape_of
+from provisioning.workflows.replay_erasure import replay_next, sweep_restored
 from provisioning.workflows.resources import keep, observe
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS, RotateInput
 from provisioning.workflows.schedules import InvalidSchedule, cancel_schedule, fire_due, schedule
@@ -371,6 +372,7 @@ def sweep() -> None:
     """One pass over dates, deadlines, unheard wake-ups and what dead rollouts left behind; any number may run."""
     fire_due()
     sweep_erasures()
+    sweep_restored()
     rollouts.keep_rollouts_going()
     rollouts.sweep_rehearsals()
     sweeping.sweep(WORKFLOWS)
@@ -395,9 +397,9 @@ __all__ = [
     "plan_resume_tenant", "plan_rollout", "plan_suspend", "plan_undelete", "progress_of", "propose_erasure",
     "propose_rollout", "prove_identity", "publish", "published_keys", "recheck_erasure", "register_cluster",
     "rehearse_rollout", "reject_erasure", "release_hold", "release_records", "repair_drift", "replace_token_keys",
-    "replay_tombstones", "request_erasure", "resume", "resume_rollout", "resume_tenant", "retired_data_keys", "retry",
-    "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_evidence_key",
-    "rotate_pool_password", "rotate_token_key", "schedule", "skip", "skip_target", "survey_drift", "suspend", "sweep",
-    "target_named", "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant", "usual_erasures",
-    "verify_resources", "withdraw_certificates",
+    "replay_next", "replay_tombstones", "request_erasure", "resume", "resume_rollout", "resume_tenant",
+    "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key",
+    "rotate_evidence_key", "rotate_pool_password", "rotate_token_key", "schedule", "skip", "skip_target",
+    "survey_drift", "suspend", "sweep", "target_named", "targets_of", "tenants_due_for_purge", "undelete", "undo",
+    "update_tenant", "usual_erasures", "verify_resources", "withdraw_certificates",
 ]  # fmt: skip

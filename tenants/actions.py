@@ -81,6 +81,7 @@ class AuditAction(StrEnum):
     ERASURE_REGRESSED = "erasure.regressed"
     ERASURE_RECHECK_ASKED = "erasure.recheck_asked"
     ERASURE_RECHECKED = "erasure.rechecked"
+    ERASURE_REPLAYED = "erasure.replayed"
     ERASURE_KEY_DESTROYED = "erasure.key_destroyed"
     RECORDS_HELD = "records.held"
     RECORDS_RELEASED = "records.released"

@@ -68,3 +68,10 @@ def control_table(connection: Connection) -> int:
     """The id of CONTROL; 0 where it was never made."""
     found = ask(connection, _CONTROL, {"schema": HOUSE})
     return int(found[0][0]) if found else 0
+
+
+def control_row_stands(cluster: Cluster) -> bool:
+    """Whether CONTROL still has its one row, unchanged. Raises ServerUnavailable, ServerRefused."""
+    with standing(cluster) as connection:
+        found = ask(connection, sql.SQL("SELECT tenant_id FROM {}").format(sql.Identifier(*CONTROL)), {})
+    return found == [(CONTROL_TENANT,)]

@@ -13,8 +13,9 @@ from provisioning.databases import pooling, vantage
 from provisioning.erasure.stores import Tally
 from provisioning.errors import Permanent
 from tenants.context import TenantContext
-from tenants.models import Cluster
-from tenants.states import Tier
+from tenants.models import Cluster, Placement
+from tenants.placement import tenant_key
+from tenants.states import KEEPS_ROWS, Tier
 
 Hashes = Mapping[str, tuple[int, str]]
 """By table: how many rows, and two sums of 64-bit hashes over them: of any size, and whatever order they lie in."""
@@ -62,6 +63,23 @@ def others_on(cluster: Cluster, key: str) -> frozenset[str]:
     """Schemas, databases and roles of tenants and pools that are not of this tenant (`t_<hex>`)."""
     with vantage.standing(cluster) as connection:
         return frozenset(str(what) for (what,) in vantage.ask(connection, _OTHERS, {"key": key}))
+
+
+def missing_on(cluster: Cluster, tenant_id: UUID) -> list[str]:
+    """Schemas, databases and roles that other tenants live in on this cluster, by their rows, and that are not there.
+
+    Raises ServerUnavailable, ServerRefused.
+    """
+    placed = Placement.objects.filter(cluster=cluster, active=True, tenant__state__in=KEEPS_ROWS)
+    expected = set[str]()
+    for place in placed.exclude(tenant=tenant_id).select_related("tenant"):
+        if place.database != cluster.database:
+            expected.add(f"database {place.database}")
+        else:
+            expected.add(f"schema {place.schema}")
+        if place.tier != Tier.POOL:
+            expected.add(f"role {tenant_key(place.tenant_id)}")
+    return sorted(expected - others_on(cluster, tenant_key(tenant_id)))
 
 
 def refuse_difference(before: Hashes, after: Hashes, *, whose: UUID) -> None:

@@ -7,7 +7,9 @@ withdraws all certificates of the request, and the signed status list says so.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,7 +27,7 @@ from provisioning.providers import evidence_keys
 from provisioning.providers.evidence_keys import Use
 from tenants.audit import Actor, AuditAction, ObjectType
 from tenants.audit import write as audit
-from tenants.errors import TenureError
+from tenants.errors import StateConflict, TenureError
 
 State = ErasureCertificate.State
 
@@ -91,42 +93,74 @@ def waived_lines(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A certificate that is signed and not kept yet. `former` is the one whose place it takes."""
+
+    id: UUID
+    request: UUID
+    stage: str
+    former: UUID | None
+    issued_at: datetime
+    signed: bytes = field(repr=False)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.signed)
+        return document
+
+
 def issue(
     document: Mapping[str, Any], *, request: UUID, stage: ErasureCertificate.Stage, actor: Actor
 ) -> ErasureCertificate:
-    """Sign and keep one. The request's valid one, if any, is superseded by it.
+    """Sign and keep one, at once. Raises as `draft`."""
+    return keep(draft(document, request=request, stage=stage), actor=actor)
+
+
+def draft(document: Mapping[str, Any], *, request: UUID, stage: str) -> Draft:
+    """Sign one, to be kept in the transaction that makes it true. The request's valid one is superseded by it.
 
     `document` holds the keys of docs/certificates.md but `type`, `v`, `id`, `stage`, `request`, `supersedes`,
     `issued_at`, `status_url` and `signature`, which are given here. Raises NotCertified, KeyringUnreachable.
     """
     now, certificate_id = timezone.now().replace(microsecond=0), uuid4()
     _kid, private = evidence_keys.signing(Use.CERTIFICATE)
+    former = ErasureCertificate.objects.filter(request=request, state=State.VALID).values_list("pk", flat=True).first()
+    whole = {
+        **document,
+        "id": str(certificate_id),
+        "request": str(request),
+        "stage": str(stage),
+        "supersedes": None if former is None else str(former),
+        "issued_at": now.isoformat(),
+        "status_url": settings.TENURE_STATUS_URL,
+    }
+    try:
+        signed = certificate.sign(whole, private)
+    except certificate.Refused as error:
+        raise NotCertified(f"No certificate for request {request}: {error}.") from error
+    return Draft(certificate_id, request, str(stage), former, now, signed)
+
+
+def keep(drafted: Draft, *, actor: Actor) -> ErasureCertificate:
+    """The former one is superseded. Nothing here asks another server, so a caller's transaction may contain it.
+
+    Raises StateConflict where another certificate came in between: sign once more.
+    """
     with transaction.atomic():
-        former = ErasureCertificate.objects.select_for_update().filter(request=request, state=State.VALID).first()
-        whole = {
-            **document,
-            "id": str(certificate_id),
-            "request": str(request),
-            "stage": str(stage),
-            "supersedes": None if former is None else str(former.pk),
-            "issued_at": now.isoformat(),
-            "status_url": settings.TENURE_STATUS_URL,
-        }
-        try:
-            signed = certificate.sign(whole, private)
-        except certificate.Refused as error:
-            raise NotCertified(f"No certificate for request {request}: {error}.") from error
-        if former is not None:
-            _move(request, State.VALID, State.SUPERSEDED)
+        valid = ErasureCertificate.objects.select_for_update().filter(request=drafted.request, state=State.VALID)
+        if [each.pk for each in valid] != [each for each in (drafted.former,) if each is not None]:
+            raise StateConflict(f"Another certificate of request {drafted.request} was issued at the same moment.")
+        valid.update(state=State.SUPERSEDED, state_since=Now())
         made = ErasureCertificate.objects.create(
-            pk=certificate_id, request=request, stage=stage, document=signed.decode(), issued_at=now
+            pk=drafted.id,
+            request=drafted.request,
+            stage=drafted.stage,
+            document=drafted.signed.decode(),
+            issued_at=drafted.issued_at,
         )
-        audit(
-            AuditAction.CERTIFICATE_ISSUED,
-            actor=actor,
-            object=(ObjectType.CERTIFICATE, made.pk),
-            request=request,
-        )
+        about = (ObjectType.CERTIFICATE, made.pk)
+        audit(AuditAction.CERTIFICATE_ISSUED, actor=actor, object=about, request=drafted.request)
     return made
 
 
@@ -158,10 +192,6 @@ def certificates_of(request: ErasureRequest) -> QuerySet[ErasureCertificate]:
 def public_key() -> bytes:
     """The public keys of all certificates, as a PEM file."""
     return evidence_keys.as_pem(use=Use.CERTIFICATE)
-
-
-def _move(request: UUID, state: ErasureCertificate.State, to: ErasureCertificate.State) -> None:
-    ErasureCertificate.objects.filter(request=request, state=state).update(state=to, state_since=Now())
 
 
 def _retained(verdict: Verdict) -> list[Tally]:

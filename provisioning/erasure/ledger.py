@@ -31,7 +31,8 @@ from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from provisioning.databases.marks import raise_mark
-from provisioning.erasure.stores import Scope
+from provisioning.erasure.identifiers import normal
+from provisioning.erasure.stores import Identifier, Scope
 from provisioning.models import LedgerMark, Tombstone
 from provisioning.providers.keys import keyring_errors
 from provisioning.providers.payload_keys import active
@@ -176,10 +177,23 @@ def places_of(scope: Scope) -> tuple[Place, ...]:
 
 
 def ref_of(tenant_id: UUID, kind: str, value: str) -> str:
-    """How the ledger names a person's identifier. `value` is normalised. See Note [No needle in the ledger]."""
+    """How the ledger names a person's identifier, however it is spelled. See Note [No needle in the ledger]."""
+    return _ref(_pepper(), tenant_id, Identifier(kind, value))
+
+
+def told_by(stone: Tombstone, candidates: Iterable[Identifier]) -> tuple[Identifier, ...]:
+    """Those of them that the tombstone names. Raises KeyringUnreachable."""
+    pepper, refs = _pepper(), set(stone.refs)
+    return tuple(dict.fromkeys(each for each in candidates if _ref(pepper, stone.tenant_id, each) in refs))
+
+
+def _pepper() -> bytes:
     with keyring_errors():
-        _id, pepper = active(PEPPER, "ledger")
-    parts = (tenant_id.bytes, kind.encode(), value.encode())
+        return active(PEPPER, "ledger")[1]
+
+
+def _ref(pepper: bytes, tenant_id: UUID, identifier: Identifier) -> str:
+    parts = (tenant_id.bytes, identifier.kind.encode(), normal(identifier).encode())
     return hmac.digest(pepper, b"".join(len(part).to_bytes(4, "big") + part for part in parts), sha256).hex()
 
 
@@ -197,6 +211,13 @@ def copy_outside(store: WriteOnce) -> int:
         store.put(f"{OUTSIDE}{stone.seq:012d}.json", f'{{"said":{_said(stone)},"hash":"{bytes(stone.hash).hex()}"}}')
         highest = stone.seq
     return highest
+
+
+def named(seq: int | None) -> dict[str, Any]:
+    """A tombstone as a certificate names it: its number, and the hash over it and all before it."""
+    with keyring_errors():
+        stone = None if seq is None else Tombstone.objects.filter(pk=seq).first()
+    return {"seq": seq, "hash": None if stone is None else f"sha256:{bytes(stone.hash).hex()}"}
 
 
 def last() -> int:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from django.utils import timezone
 
+from provisioning.erasure import ledger
 from provisioning.erasure.errors import CertificateRefused
 from provisioning.erasure.registry import Registry
 from provisioning.erasure.scoping import kind_of, scope_of
 from provisioning.models import ErasureApproval, ErasureRequest, ErasureStore, Judged
 
 TYPE, VERSION = "tenure.erasure-certificate", 1
+VANTAGE = "tenure_verifier"  # in object store and cache: credentials that can list and look, and nothing else
 
 
 def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
     last = {row.store: row for row in rounds if row.round == request.round}
     refuse_unclean(request, registry, last)
     approval = ErasureApproval.objects.get(request=request, pk=request.approval_id or request.pk)
-    former = request.certificate or {}
+    former, proofs = request.certificate or {}, registry.proofs(scope_of(request))
     return {
         "type": TYPE,
         "v": VERSION,
@@ -60,14 +62,11 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
         "retained": [tally for row in last.values() for tally in _retained(row)],
         # By the time of a final one the dates of the live one are over; a verifier would name new ones each day.
         "residue": former["residue"] if stage == "final" else _residues(last.values()),
-        "not_covered": [
-            {"what": waiver["locator"], "reason": f"{waiver['reason']}, expires {waiver['expires']}"}
-            for row in last.values()
-            for waiver in row.judged["waived"]
-        ],
+        "not_covered": _not_covered(last.values()),
         "recipients": [],
-        "tombstone": {"seq": request.tombstone},
-        **registry.proofs(scope_of(request)),
+        "tombstone": ledger.named(request.tombstone),
+        **proofs,
+        "collateral": {**proofs.get("collateral", {}), "excess_deletes": sum(map(excess, rounds))},
     }
 
 
@@ -103,6 +102,7 @@ def _store(last: ErasureStore, rounds: list[ErasureStore]) -> dict[str, Any]:
         "remaining": last.remaining,
         "late": sum(row.late for row in rounds),
         "verdict": last.verdict,
+        "vantage": VANTAGE,
         "control": last.judged["control"],
         "covered": last.judged["covered"],
         "waived": len(last.judged["waived"]),
@@ -117,9 +117,33 @@ def _retained(row: ErasureStore) -> list[dict[str, Any]]:
     ]
 
 
+def excess(row: ErasureStore) -> int:
+    """How many more were deleted of what was there behind the fence than was counted there."""
+    return max(0, row.deleted - row.late + row.retained - (row.planned or 0))
+
+
 def _residues(rows: Iterable[ErasureStore]) -> list[dict[str, Any]]:
-    residue = {(each["what"], each["until"]) for row in rows for each in row.judged["residue"]}
-    return [{"what": what, "until": until} for what, until in sorted(residue, key=str)]
+    """What stays for a while, with the last of the dates that its stores gave."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in sorted(_kept_elsewhere(rows), key=lambda each: str(each["until"])):
+        if each["until"] is not None:
+            found[each["what"]] = {"what": each["what"], "why": each["why"], "until": each["until"]}
+    return [found[what] for what in sorted(found)]
+
+
+def _not_covered(rows: Collection[ErasureStore]) -> list[dict[str, Any]]:
+    """What nobody erases: somebody signed for that, or it stays until somebody does something, without a date."""
+    signed = [
+        {"what": waiver["locator"], "reason": f"{waiver['reason']}, expires {waiver['expires']}"}
+        for row in rows
+        for waiver in row.judged["waived"]
+    ]
+    undated = {each["what"]: each["why"] for each in _kept_elsewhere(rows) if each["until"] is None}
+    return [*signed, *({"what": what, "reason": undated[what]} for what in sorted(undated))]
+
+
+def _kept_elsewhere(rows: Iterable[ErasureStore]) -> list[dict[str, Any]]:
+    return [each for row in rows for each in row.judged["residue"]]
 
 
 def _date(value: Any) -> datetime | None:

@@ -4,7 +4,7 @@ from provisioning.databases.erasing import changing
 from provisioning.databases.erasing.people import Person
 from provisioning.databases.erasing.places import Place, places_of
 from provisioning.erasure.needles import needles_of
-from provisioning.erasure.stores import Scope
+from provisioning.erasure.stores import Identifier, Scope
 from tenants.classification import classified
 from tenants.states import Tier
 
@@ -27,3 +27,8 @@ def files_of(scope: Scope, *tiers: Tier) -> tuple[str, ...]:
     if scope.kind != "subject" or (place := home_of(scope, *tiers)) is None:
         return ()
     return changing.file_names(place, person_of(scope), classified())
+
+
+def files_named(scope: Scope) -> tuple[Identifier, ...]:
+    """The same as identifiers: rows that go know the names of files that go, too. Raises as `files_of`."""
+    return tuple(Identifier("object_key", name) for name in files_of(scope))

@@ -28,6 +28,7 @@ MAY_DIFFER_PART = 0.05
 
 def count(request: ErasureRequest, registry: Registry) -> Document:
     """Look into every store, and write down what is there and what stands in the way. Raises Transient."""
+    registry.plant(request.tenant_id)
     scope, kind = scope_of(request), kind_of(request)
     looks = [look(verifier, scope, planning=True) for verifier in registry.verifiers_of(kind)]
     held = list(holds.held_records(request))

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from provisioning.erasure import controls, persons, proofs
 from provisioning.erasure.erasers import ERASERS
-from provisioning.erasure.stores import Eraser, Kind, Scope, Verifier
+from provisioning.erasure.stores import Eraser, Identifier, Kind, Scope, Verifier
 from provisioning.erasure.verifiers import VERIFIERS
 from tenants.findings import Finding, Severity
 from tenants.models import Placement
@@ -34,17 +35,28 @@ def no_more(_scope: Scope) -> Mapping[str, Any]:
     return {}
 
 
+def nothing(_tenant_id: UUID) -> None:
+    """No control is missing."""
+
+
+def nobody(_scope: Scope) -> tuple[Identifier, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """Erasers, verifiers, and the stores that may not be missing from either. Tests bring a small one of their own.
 
-    `proofs` gives a certificate what no single store tells: `needles`, `collateral`, `audit`.
+    `proofs` gives a certificate what no single store tells: `needles`, `collateral`, `audit`, `keys`. `plant` makes the
+    controls that verifiers want to find; `names` finds what else names a person, before the rows that know it go.
     """
 
     erasers: tuple[Eraser, ...] = ERASERS
     verifiers: tuple[Verifier, ...] = VERIFIERS
     required: Mapping[tuple[Kind, Tier], frozenset[str]] = field(default_factory=lambda: REQUIRED)
     proofs: Callable[[Scope], Mapping[str, Any]] = no_more
+    plant: Callable[[UUID], None] = nothing
+    names: Callable[[Scope], tuple[Identifier, ...]] = nobody
 
     def erasers_of(self, kind: Kind) -> tuple[Eraser, ...]:
         """In the order of their phases. A store that is erased in two phases has two entries."""
@@ -84,4 +96,4 @@ def _missing(code: str, store: str, said: str) -> Finding:
     return Finding(code, Severity.CRITICAL, store, said, "Put it back into the list of its package.")
 
 
-REGISTRY = Registry()
+REGISTRY = Registry(proofs=proofs.of, plant=controls.plant, names=persons.files_named)

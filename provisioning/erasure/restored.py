@@ -74,7 +74,12 @@ def replay_tombstones(place: Place) -> tuple[Tombstone, ...]:
     stones = {stone.seq: stone for stone in _expected().get(place, ()) if (stone.certified or 0) > (_mark(place) or 0)}
     if place == CONTROL:
         stones |= {stone.seq: stone for stone in _forgotten()}
-    return tuple(stones[seq] for seq in sorted(stones))
+    return tuple(sorted(stones.values(), key=order))
+
+
+def order(stone: Tombstone) -> tuple[bool, int]:
+    """As marks count: by the second number, and then what was never certified."""
+    return stone.certified is None, stone.certified or stone.seq
 
 
 def behind_lately() -> tuple[Behind, ...]:

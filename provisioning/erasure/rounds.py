@@ -17,6 +17,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from provisioning.erasure import sealed
+from provisioning.erasure.erasers.once_more import AGAIN
 from provisioning.erasure.errors import CannotSee, Collateral
 from provisioning.erasure.looking import Look, look
 from provisioning.erasure.registry import Registry
@@ -25,7 +26,6 @@ from provisioning.erasure.stores import Budget, Enumeration, Eraser, Lease, Prog
 from provisioning.models import ErasureRequest, ErasureStore
 from tenants.errors import TenureError
 
-AGAIN = 6  # the phase that takes what late writers left
 CHUNK = 20_000  # items: what a chunk costs beside its work (records, a look at the catalog) is spread over them
 SLICE_S = 15.0  # of one chunk: pause, cancel and deploys take effect between two
 Write = Callable[[], AbstractContextManager[None]]
@@ -72,6 +72,17 @@ def stock_of(request: ErasureRequest, store: str, scope: Scope, registry: Regist
             defaults={"planned": seen.total, "retained": seen.retained, "found": found},
         )
     return row
+
+
+def remember_names(request: ErasureRequest, registry: Registry, *, write: Write) -> None:
+    """What else names the person is sealed with what was given: the rows that know it are among the first to go."""
+    if request.kind != "subject":
+        return
+    known = scope_of(request)
+    sealed_ones = sealed.sealed_identifiers(request.pk, dict.fromkeys((*known.identifiers, *registry.names(known))))
+    with write():
+        ErasureRequest.objects.filter(pk=request.pk).update(identifiers=sealed_ones)
+    request.identifiers = sealed_ones
 
 
 def united(former: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from provisioning.engine.record import ENGINE
+from provisioning.erasure import issuing
 from provisioning.erasure.holds import held_records
+from provisioning.erasure.issuing import Draft
 from provisioning.erasure.payload import settles_at
 from provisioning.erasure.stores import Verdict
 from provisioning.models import ErasureRequest, ErasureState, ErasureStore, Judged, Recheck
@@ -58,16 +60,17 @@ def another_round(request: ErasureRequest, verdicts: Mapping[str, Verdict]) -> N
     )
 
 
-def settle(request: ErasureRequest, certificate: Mapping[str, Any]) -> None:
+def settle(request: ErasureRequest, live: Draft) -> None:
     """Two clean checks: the live certificate, and the days on which to look again."""
     locked(request)
+    issuing.keep(live, actor=ENGINE)
     now = timezone.now()
     rows = list(ErasureStore.objects.filter(request=request, round=request.round))
     last = max(now + max(RECHECKS.values()), settles_at(rows) or now)
     request.to(
         ErasureState.SETTLING,
         actor=ENGINE,
-        certificate=certificate,
+        certificate=live.document,
         retained_items=sum(row.retained for row in rows),
         settled_at=now,
         settles_at=last,
@@ -85,9 +88,7 @@ def settle(request: ErasureRequest, certificate: Mapping[str, Any]) -> None:
             events.record(EventType.TENANT_ERASED, tenant_id=tenant.pk, operation=request.run_id)
 
 
-def rechecked(
-    request: ErasureRequest, recheck: Recheck, verdicts: Mapping[str, Verdict], certificate: Mapping[str, Any] | None
-) -> None:
+def rechecked(request: ErasureRequest, recheck: Recheck, verdicts: Mapping[str, Verdict], final: Draft | None) -> None:
     """Clean, and the last day: the final certificate. Dirty: both certificates are void, and a new round begins."""
     locked(request)
     dirty = sorted(store for store, verdict in verdicts.items() if verdict.status != "clean")
@@ -102,13 +103,15 @@ def rechecked(
     if (following := next_recheck(request)) is not None:
         _changed(request, look_at=following.due_at)
         return
-    if certificate is None or held_records(request).exists():  # its key must open the identifiers once released
+    if final is None or held_records(request).exists():  # its key must open the identifiers once released
         _changed(request, look_at=None)
         return
-    request.to(ErasureState.COMPLETED, actor=ENGINE, certificate=certificate, look_at=None)
+    issuing.keep(final, actor=ENGINE)
+    request.to(ErasureState.COMPLETED, actor=ENGINE, certificate=final.document, look_at=None)
 
 
 def _regress(request: ErasureRequest) -> None:
+    issuing.withdraw(request.pk, actor=ENGINE)
     certificate: dict[str, Any] = {**(request.certificate or {}), "regressed_at": timezone.now().isoformat()}
     request.rechecks.filter(done_at=None).delete()
     request.to(ErasureState.REGRESSED, actor=ENGINE, certificate=certificate, look_at=timezone.now())
@@ -116,6 +119,10 @@ def _regress(request: ErasureRequest) -> None:
 
 def next_recheck(request: ErasureRequest) -> Recheck | None:
     return Recheck.objects.filter(request=request, done_at=None).order_by("due_at").first()
+
+
+def is_last(request: ErasureRequest, recheck: Recheck) -> bool:
+    return not Recheck.objects.filter(request=request, done_at=None).exclude(pk=recheck.pk).exists()
 
 
 def due_recheck(request: ErasureRequest, now: datetime) -> Recheck | None:

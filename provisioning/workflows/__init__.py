@@ -11,6 +11,7 @@ from provisioning.workflows.erase import ERASE, ERASE_AGAIN
 from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE
 from provisioning.workflows.export import EXPORT
 from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.replay_erasure import REPLAY_ERASURE
 from provisioning.workflows.resume import RESUME
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
 from provisioning.workflows.suspend import SUSPEND
@@ -20,7 +21,7 @@ WORKFLOWS: dict[tuple[str, int], Workflow] = {
     workflow.key: workflow
     for workflow in (
         *(ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, EXPORT),
-        *(PLAN_ERASURE, ERASE, ERASE_AGAIN, CHECK_ERASURE),
+        *(PLAN_ERASURE, ERASE, ERASE_AGAIN, CHECK_ERASURE, REPLAY_ERASURE),
         *(ROLLOUT, LANE),
     )
 }

@@ -11,8 +11,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from provisioning.engine.workflow import Body, Step, Workflow
+from provisioning.erasure.erasers.once_more import AGAIN
 from provisioning.erasure.registry import REGISTRY, Registry
-from provisioning.erasure.rounds import AGAIN
 from provisioning.models import Queue
 from provisioning.workflows.erase_freezing import EraseInput, close, compare, cross, go_back, open_again, take_stock
 from provisioning.workflows.erase_phases import KEYS, check, erase, gate

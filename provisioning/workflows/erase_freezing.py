@@ -107,6 +107,8 @@ def take_stock(registry: Registry) -> Body:
         request = wanted(ctx, ErasureState.FREEZING, ErasureState.ERASING)
         stores = registry.stores_of(kind_of(request))
         at = (ctx.cursor or {}).get("at", 0)
+        if at == 0:
+            rounds.remember_names(request, registry, write=ctx.control)
         if at < len(stores):
             rounds.stock_of(request, stores[at], scope_of(request), registry, write=ctx.control)
             return Again(AT_ONCE, cursor={"at": at + 1}, note=f"{at + 1} of {len(stores)} stores counted")

@@ -11,14 +11,17 @@ from django.utils import timezone
 
 from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import Body, Done, Outcome, Step, StepContext, Workflow
-from provisioning.erasure import ledger, plan, rounds, sealed, settling
+from provisioning.erasure import issuing, ledger, plan, rounds, sealed, settling
+from provisioning.erasure.errors import CertificateRefused
+from provisioning.erasure.issuing import Draft
 from provisioning.erasure.payload import payload
 from provisioning.erasure.registry import REGISTRY, Registry
-from provisioning.models import ErasureRequest, ErasureState, Queue, Recheck
+from provisioning.models import ErasureCertificate, ErasureRequest, ErasureState, Queue, Recheck
 from provisioning.workflows.erase_freezing import request_of
 from provisioning.workflows.erase_phases import verdicts_of
 from tenants.actions import AuditAction
 
+Stage = ErasureCertificate.Stage
 LOOK_AGAIN = timedelta(minutes=15)
 LONG = timedelta(minutes=30)
 
@@ -74,7 +77,7 @@ def look_again(registry: Registry) -> Body:
             return Done()
         verdicts = verdicts_of(ctx, request, registry)
         dirty = rounds.not_clean(verdicts, "dirty")
-        final = None if dirty else payload(request, registry, stage="final")
+        final = None if dirty or not settling.is_last(request, recheck) else _drafted(request, registry, Stage.FINAL)
         return Done({"dirty": dirty}, also=lambda: settling.rechecked(request, recheck, verdicts, final))
 
     return do
@@ -84,11 +87,26 @@ def second_check(ctx: StepContext, request: ErasureRequest, registry: Registry) 
     verdicts = verdicts_of(ctx, request, registry)
     if dirty := rounds.not_clean(verdicts, "dirty"):
         return Done({"dirty": dirty}, also=lambda: settling.another_round(request, verdicts))
-    live = payload(request, registry, stage="live")
-    if request.tombstone is not None:
+    live = _drafted(request, registry, Stage.LIVE)
+    return Done({"clean": len(verdicts)}, also=lambda: settling.settle(request, live))
+
+
+def _drafted(request: ErasureRequest, registry: Registry, stage: Stage) -> Draft:
+    """Signed now, and kept with the state: what can refuse has refused by then. Raises CertificateRefused."""
+    document = payload(request, registry, stage=stage)
+    try:
+        return issuing.draft(document, request=request.pk, stage=stage)
+    except issuing.NotCertified as error:
+        raise CertificateRefused(str(error)) from error
+
+
+def mark(ctx: StepContext) -> Outcome:
+    """From its certificate on, each database that the data was in must know of the erasure: see erasure/ledger.py."""
+    request = request_of(ctx)
+    if request.state in {ErasureState.SETTLING, ErasureState.COMPLETED} and request.tombstone is not None:
         ledger.certify(request.tombstone)
         ledger.mark(request.tombstone)
-    return Done({"clean": len(verdicts)}, also=lambda: settling.settle(request, live))
+    return Done()
 
 
 def forget(ctx: StepContext) -> Outcome:
@@ -128,6 +146,7 @@ def looks(registry: Registry) -> tuple[Workflow, Workflow]:
             steps=(
                 # A pivot, as there is nothing to take back: whatever stops it parks it, and a person looks.
                 Step(name="look again", do=look_again(registry), pivot=True, timeout=LONG),
+                Step(name="mark databases", do=mark),
                 Step(name="forget", do=forget),
             ),
         ),

@@ -24,6 +24,7 @@ from provisioning.workflows.erase import ERASE, ERASE_AGAIN
 from provisioning.workflows.erase_looks import CHECK_ERASURE, PLAN_ERASURE
 from provisioning.workflows.export import EXPORT
 from provisioning.workflows.onboard import ONBOARD
+from provisioning.workflows.replay_erasure import REPLAY_ERASURE
 from provisioning.workflows.resources import DOORS
 from provisioning.workflows.resume import RESUME
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS
@@ -75,7 +76,13 @@ EXAMPLES: dict[tuple[str, int], tuple[Start, tuple[Tier, ...]]] = {
 }
 """How a run of each workflow begins, and in which tiers. A workflow without an example fails the test below."""
 ELSEWHERE = {ROLLOUT.key, LANE.key}  # they are about many tenants: tests/provisioning/rollout/test_kills.py
-ELSEWHERE |= {PLAN_ERASURE.key, ERASE.key, ERASE_AGAIN.key, CHECK_ERASURE.key}  # tests/provisioning/erasure
+ELSEWHERE |= {
+    PLAN_ERASURE.key,
+    ERASE.key,
+    ERASE_AGAIN.key,
+    CHECK_ERASURE.key,
+    REPLAY_ERASURE.key,
+}  # tests/provisioning/erasure
 ENDS = {SUSPEND.key: TenantState.SUSPENDED, DELETE.key: TenantState.DELETED}
 """In which state a tenant is then; in the others it is active. Nothing that it owns is gone in any of them."""
 THEIR_OWN = {DELETE.key, UNDELETE.key}

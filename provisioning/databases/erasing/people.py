@@ -116,6 +116,17 @@ class Search:
         with tenant_scope(self.context):
             return [(str(row), opened_text(field_, key, value)) for row, key, value in values]
 
+    def values(self, table: str, column: str) -> list[str]:
+        """What stands in a column, each value once, sealed ones opened."""
+        if column in self.sealed.get(table, {}):
+            return list(dict.fromkeys(text for _row, text in self.opened(table, column) if text))
+        if column not in self.tables[table].columns:
+            return []
+        question = sql.SQL("SELECT DISTINCT {0}::text FROM {1} WHERE {0} IS NOT NULL AND {2}").format(
+            sql.Identifier(column), self.name(table), self._own(table)
+        )
+        return [str(value) for (value,) in self.connection.execute(question).fetchall()]
+
     def name(self, table: str) -> sql.Identifier:
         return sql.Identifier(self.context.schema, table)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from django.db import connections
+from django.conf import settings
 from django.utils import timezone
 
 from provisioning.erasure.stores import Control, Coverage, Kind, Residue, Scope, Tally
+from provisioning.erasure.verifiers.looking import is_runtime, looking_into
 from tenants.findings import Finding
 from tenants.models import Tenant
 
@@ -43,10 +44,10 @@ class AuditPayloads:
 
     def count(self, scope: Scope) -> tuple[Tally, ...]:
         """The sealed values, which are deleted, and their keys, which are shredded."""
-        ((left,),) = _asked("default", LEFT, _of(scope))
-        committed = [key for (key,) in _asked("default", COMMITTED, _of(scope))]
+        ((left,),) = _asked(settings.VERIFIER_URL, LEFT, _of(scope))
+        committed = [key for (key,) in _asked(settings.VERIFIER_URL, COMMITTED, _of(scope))]
         ((living,),) = _asked(
-            "keyring",
+            settings.KEYRING_VERIFIER_URL,
             "SELECT count(*) FROM data_key WHERE key_id = ANY(%(keys)s) AND wrapped IS NOT NULL",
             {"keys": committed},
         )
@@ -54,7 +55,10 @@ class AuditPayloads:
 
     def control(self, scope: Scope) -> Control:
         """The tenant's own chain is seen whole: as many entries as its row says, by the role that counts."""
-        ((sees, entries, size),) = _asked("default", SEES, {"chain": _chain(scope)})
+        with looking_into(settings.VERIFIER_URL) as connection:
+            if is_runtime(connection, "default"):
+                return Control(ok=False, method="the verifier has the role that erases: set VERIFIER_URL")
+        ((sees, entries, size),) = _asked(settings.VERIFIER_URL, SEES, {"chain": _chain(scope)})
         method = (
             f"audit_payload readable past row security: {'yes' if sees else 'no'}; {entries} of {size} entries seen"
         )
@@ -76,8 +80,6 @@ def _chain(scope: Scope) -> UUID:
     return chain
 
 
-def _asked(alias: str, query: str, names: dict[str, Any]) -> list[tuple[Any, ...]]:
-    with connections[alias].cursor() as cursor:
-        cursor.execute(query, names)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-    return found
+def _asked(url: str, query: LiteralString, names: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with looking_into(url) as connection:
+        return connection.execute(query, names).fetchall()

@@ -40,6 +40,12 @@ from tenants.models import Cluster, Placement, Plan, Tenant
 from tenants.placement import tenant_key
 from tenants.states import Tier
 
+PROVED: dict[str, Any] = {
+    "needles": {"searched": 0, "places": 0, "hits": 0},
+    "collateral": {"control_tenant_equal": True, "others_present": True},
+    "keys": {"destroyed_at": None},
+    "audit": {"chain": "9a77", "size": 1, "head": "77", "checkpoint": 1, "verdict": "clean"},
+}
 BOTH: frozenset[Kind] = frozenset({"tenant", "subject"})
 ALICE = Actor("user", "5", "alice")
 BOB = Actor("user", "6", "bob")
@@ -198,6 +204,7 @@ def house_of(tenant: Tenant, *shelves: Shelf, phases: tuple[tuple[int, ...], ...
             erasers=tuple(ShelfEraser(shelf, phase) for shelf, those in entries for phase in those),
             verifiers=tuple(ShelfVerifier(shelf) for shelf in shelves),
             required={(kind, tier): frozenset({shelves[0].store}) for kind in kinds for tier in Tier},
+            proofs=lambda _scope: PROVED,
         ),
     )
 

@@ -14,11 +14,22 @@ from django.utils import timezone
 from provisioning.engine import control
 from provisioning.engine.workflow import Body, Outcome, StepContext, Workflow
 from provisioning.erasure import plan, verbs
+from provisioning.erasure.certificate import verify
 from provisioning.erasure.deadlines import BadExtension, DeadlineInfeasible
 from provisioning.erasure.errors import PastTheBar, SamePerson
+from provisioning.erasure.issuing import public_key
 from provisioning.erasure.stores import Enumeration, Progress, Scope
 from provisioning.errors import KeyReused, Transient
-from provisioning.models import DataKey, ErasureRequest, ErasureStore, ExtensionReason, LegalHold, Recheck, Run
+from provisioning.models import (
+    DataKey,
+    ErasureCertificate,
+    ErasureRequest,
+    ErasureStore,
+    ExtensionReason,
+    LegalHold,
+    Recheck,
+    Run,
+)
 from provisioning.workflows.erase_looks import looks
 from provisioning.workflows.erase_sweep import Erasing, sweep_erasures
 from provisioning.workflows.legal_holds import place_hold, release_hold
@@ -71,14 +82,18 @@ def test_a_tenant_is_erased_by_two_people_and_the_certificate_adds_up(small: Hou
     assert (request.state, small.tenant.state) == ("settling", "erased")
     certificate = certificate_of(request)
     assert lines_of(request) == {"shelf": (5, 5, 0, 0, 0)}
-    assert (certificate["stage"], certificate["tombstone"]) == ("live", {"seq": 1})
+    assert (certificate["stage"], certificate["tombstone"]["seq"]) == ("live", 1)
+    kept = ErasureCertificate.objects.get(request=request.pk)
+    assert verify(kept.document.encode(), public_key()).document["id"] == certificate["id"]
     assert certificate["plan"]["proposed_by"] != certificate["plan"]["approved_by"]
+    over = [{**each, "until": "2026-01-01T00:00:00Z"} for each in certificate["residue"]]
+    ErasureRequest.objects.filter(pk=request.pk).update(certificate={**certificate, "residue": over})
     for due in Recheck.objects.filter(request=request).order_by("due_at"):
         Recheck.objects.filter(pk=due.pk).update(due_at=due.due_at - timedelta(days=100))
         small.swept(request)
     final = certificate_of(request)
     assert (request.state, final["stage"], final["supersedes"]) == ("completed", "final", certificate["id"])
-    assert (request.identifiers, final["residue"]) == (None, certificate["residue"])
+    assert (request.identifiers, final["residue"]) == (None, over)
     assert not DataKey.objects.filter(owner_ref=request.pk).exclude(state="destroyed").exists()
     assert states(request) == [
         *("requested", "planning", "proposed", "approved", "freezing", "started", "checking", "settled"),
@@ -280,6 +295,7 @@ class TestErasing:
         verbs.recheck_erasure(request, actor=BOB, key="look")
         small.swept(request)
         assert (request.state, "regressed_at" in certificate_of(request)) == ("regressed", True)
+        assert ErasureCertificate.objects.get(request=request.pk).state == "regressed"
         small.swept(request, passes=3)
         assert (request.state, small.shelf.items) == ("settling", 0)
         assert "regressed_at" not in certificate_of(request)
