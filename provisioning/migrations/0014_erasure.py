@@ -28,8 +28,8 @@ ALTER TABLE provisioning_erasureapproval
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('provisioning', '0012_leaving'),
-        ('tenants', '0007_leaving'),
+        ('provisioning', '0013_leaving'),
+        ('tenants', '0008_leaving'),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('provisioning', '0012_evidence'),
-        ('tenants', '0007_leaving'),
+        ('tenants', '0008_leaving'),
     ]
 
     operations = [
