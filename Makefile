@@ -7,7 +7,7 @@ DEV_STAMP := .venv/.dev
 BORROW := $(BIN)/python -m controlplane.stack.borrow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test django-tests wagtail-history check check-django openapi bench clean debian
+.PHONY: help run test test-all django-tests wagtail-history check check-django openapi bench clean debian
 .DELETE_ON_ERROR:
 
 help: ## List these commands
@@ -18,6 +18,9 @@ run: $(RUN_STAMP) ## Start everything: servers, control plane, example applicati
 
 test: $(DEV_STAMP) debian ## Run the tests (ARGS="-k onboard" to choose)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: ## The same with every case of the large matrices, of which `make test` draws some (half an hour)
+	TENURE_TESTS=all $(MAKE) --no-print-directory test
 
 django-tests: $(DEV_STAMP) ## Run Django's own tests of its ORM inside tenants, and compare (about 5 minutes)
 	$(BIN)/python -m tests.django_suite.compare $(MODULES)

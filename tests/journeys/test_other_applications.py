@@ -15,7 +15,7 @@ from tests.applications import running
 PACKAGES = ("tests.applications.shop", "tests.applications.jobs")
 TIERS = tuple(str(tier) for tier in Tier)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.drawn(1, among="other people's applications"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

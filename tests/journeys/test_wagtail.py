@@ -11,7 +11,11 @@ from tests.applications import running
 
 TIERS = tuple(str(tier) for tier in Tier)
 
-pytestmark = [pytest.mark.wagtail, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.drawn(1, among="other people's applications"),
+    pytest.mark.wagtail,
+    pytest.mark.timeout(300),
+]
 
 
 @pytest.fixture(scope="module")

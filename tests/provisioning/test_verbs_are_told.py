@@ -49,6 +49,7 @@ WORDS: dict[str, str] = {
     "register_cluster": "CLUSTER_REGISTERED",
     "rehearse_rollout": "ROLLOUT_REHEARSED",
     "reject_erasure": "ERASURE_REJECTED",
+    "replay_next": "OPERATION_STARTED",
     "release_hold": "HOLD_RELEASED",
     "release_records": "RECORDS_RELEASED",
     "repair_drift": "DRIFT_REPAIRED",

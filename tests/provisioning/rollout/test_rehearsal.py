@@ -193,6 +193,7 @@ def test_a_copy_that_refuses_the_release_is_a_finding(fleet: list[Tenant], shelf
         lifecycle.approve_rollout(rollout, digest=rollout.plan_digest, actor=ALICE)
 
 
+@pytest.mark.drawn(1)
 @pytest.mark.parametrize("tier", Tier)
 def test_what_a_killed_rehearsal_left_is_swept_up(tier: Tier, fleet: list[Tenant], shelf: Shelf) -> None:
     rollout = proposed(published(shelf, WAITS), selection={"slugs": [f"{tier}-acme"]})

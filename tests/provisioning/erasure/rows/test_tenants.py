@@ -143,6 +143,7 @@ def test_the_verifier_in_another_role_sees_that_it_sees_nothing(tenant: MakeTena
             assert not type(verifier)(role).control(scope).ok, (role, verifier.store)  # type: ignore[call-arg]  # of ours
 
 
+@pytest.mark.drawn(1)
 @pytest.mark.parametrize("tier", Tier)
 def test_a_worker_that_is_killed_between_two_batches_costs_only_time(tier: Tier, tenant: MakeTenant) -> None:
     acme, globex = tenant("acme", tier), tenant("globex", tier)
