@@ -102,6 +102,17 @@ def wrappers_of_this_thread() -> dict[str, DatabaseWrapper]:
     return _mine.wrappers
 
 
+def made(wrapper: DatabaseWrapper) -> None:
+    """Know of a new wrapper. A thread may have two of one alias: Django gives a coroutine one of its own.
+
+    The one in a transaction is remembered, and whoever asks next is looked at again.
+    """
+    known = _mine.wrappers.get(wrapper.alias)
+    if known is None or not known.in_atomic_block:
+        _mine.wrappers[wrapper.alias] = wrapper
+    _mine.last = None
+
+
 def was_last(wrapper: DatabaseWrapper) -> bool:
     """Whether this wrapper is the one that this thread asked last."""
     return _mine.last is wrapper
@@ -128,7 +139,7 @@ def opened_shared(connection: psycopg.Connection) -> None:
 
 
 def used(wrapper: DatabaseWrapper) -> None:
-    _mine.last = wrapper
+    _mine.last = _mine.wrappers[wrapper.alias] = wrapper
     with _changing:
         if wrapper.alias in _opened:
             _opened.move_to_end(wrapper.alias)

@@ -20,6 +20,8 @@ from provisioning.erasure.stores import Control, Coverage, Kind, Residue, Scope,
 from provisioning.providers.credentials import LONGEST_S, SHORTEST_S
 from provisioning.providers.s3 import error_code, s3_client_as, s3_errors, sts_client
 from tenants.findings import Finding, Severity
+from tenants.models import Placement
+from tenants.placement import pool_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -96,12 +98,14 @@ class BucketVerifier:
 
     def control(self, scope: Scope) -> Control:
         """The same listing finds a version, a delete marker and an unfinished upload in a bucket of Tenure's own, and
-        the first two in each pool's bucket where the tenant has objects.
+        the first two in each pool's bucket where the tenant lived, or has objects.
         """
         client = looking()
         seen = {bucket: _kinds(client, bucket) for bucket in _buckets(client) if bucket.startswith(BUCKETS)}
         ok = any({"Versions", "DeleteMarkers", "Uploads"} <= kinds for kinds in seen.values())
-        pools = [bucket for bucket, _prefix in _places(client, scope.tenant_id) if bucket.startswith("p-")]
+        pools = sorted(
+            _pools_of(scope.tenant_id) | {each for each in _pools(client) if _any(client, each, scope.tenant_id)}
+        )
         blind = [bucket for bucket in pools if not {"Versions", "DeleteMarkers"} <= _kinds(client, bucket)]
         method = f"list-only session; control objects seen in {int(ok) + len(pools) - len(blind)} of {1 + len(pools)}"
         return Control(ok and not blind, f"{method} buckets")
@@ -150,6 +154,12 @@ def _buckets(client: "S3Client") -> list[str]:
     with s3_errors("list", "all buckets"):
         pages = client.get_paginator("list_buckets").paginate()
         return sorted(each["Name"] for page in pages for each in page.get("Buckets", ()))
+
+
+def _pools_of(tenant_id: UUID) -> set[str]:
+    """Buckets of the pools that it was ever placed in."""
+    placed = Placement.objects.filter(tenant=tenant_id, pool__isnull=False)
+    return {pool_bucket(pool) for pool in placed.values_list("pool", flat=True)}
 
 
 def _pools(client: "S3Client") -> list[str]:

@@ -31,7 +31,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str) -> None:
         super().__init__(settings_dict, alias)
         self._watch_cursors()
-        connections.wrappers_of_this_thread()[alias] = self
+        connections.made(self)
 
     def set_autocommit(
         self,

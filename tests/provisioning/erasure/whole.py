@@ -13,18 +13,20 @@ import psycopg
 from django.conf import settings
 from django.core.cache import cache
 from django.core.files.base import ContentFile
+from django.db.models.functions import Now
 from redis import Redis
 
 from controlplane.stack.embedded import Stack
 from examples.projects.models import Document, Member, Project, Tag
 from provisioning import lifecycle
+from provisioning.databases.servers import connect, run
 from provisioning.erasure import verbs
 from provisioning.erasure.collateral import hashes_of
 from provisioning.erasure.registry import REGISTRY, Registry
-from provisioning.models import ErasureRequest, ErasureState, Queue
+from provisioning.models import ErasureRequest, ErasureState, Queue, Release
 from provisioning.providers.s3 import s3_client
 from tenants.context import TenantContext, tenant_scope
-from tenants.models import Tenant
+from tenants.models import Cluster, Pool, Tenant
 from tenants.placement import bucket_name, pool_bucket, tenant_key
 from tenants.states import Tier
 from tests import databases
@@ -56,8 +58,20 @@ def place_of(tenant: Tenant) -> tuple[str, str]:
     return bucket_name(tenant.pk), ""
 
 
+def know_pools_of_other_tests() -> None:
+    """The cluster outlives the control databases that know its pools, and one that nobody knows blocks every plan."""
+    cluster = Cluster.objects.get()
+    known = {"cluster": cluster, "release": Release.objects.get(current=True).name, "state": Pool.State.CLOSED}
+    with connect(cluster) as connection:
+        schemas = run(connection, r"SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'pool\_%'")
+    for (schema,) in schemas:
+        if not Pool.objects.filter(schema=schema).exists():
+            Pool.objects.create(schema=schema, sealed_password=b"", ready_at=Now(), **known)
+
+
 def filled(slug: str, tier: Tier) -> Tenant:
     """Onboarded; its name and labels and all that it has speak of `slug`, which is a word of nobody else's."""
+    know_pools_of_other_tests()
     tenant = onboarded(slug, tier)
     Tenant.objects.filter(pk=tenant.pk).update(name=f"{slug} & Sons", labels={"owner": f"coyote@{slug}.example"})
     tenant.refresh_from_db()

@@ -1,10 +1,11 @@
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -12,7 +13,7 @@ from controlplane.stack.embedded import Stack
 from examples.projects.models import Project
 from provisioning import lifecycle
 from tenants.context import TenantContext, current, tenant_scope
-from tenants.errors import NoTenant
+from tenants.errors import NoTenant, WrongTenant
 from tenants.isolation import connections as tenant_connections
 from tenants.isolation import credentials
 from tenants.isolation.connections import alias_of, open_count
@@ -49,6 +50,23 @@ def test_the_tenant_used_longest_ago_makes_room(room_for_one: Pair) -> None:
     assert room_for_one.acme.key not in connections.settings
     assert touch(room_for_one.acme) != first
     assert open_count() == 1
+
+
+def test_the_connection_that_a_coroutine_was_given_hides_no_open_transaction(pair: Pair) -> None:
+    async def given() -> None:
+        assert connections[alias_of(pair.acme)] is not mine
+
+    touch(pair.acme)
+    mine = connections[alias_of(pair.acme)]
+    asyncio.run(given())
+    block = transaction.atomic(using=alias_of(pair.acme))
+    with tenant_scope(pair.acme):
+        block.__enter__()
+    with pytest.raises(WrongTenant):
+        touch(pair.globex)
+    with tenant_scope(pair.acme):
+        block.__exit__(None, None, None)
+    assert touch(pair.globex)
 
 
 def test_connections_of_other_threads_make_room_too(room_for_one: Pair) -> None:

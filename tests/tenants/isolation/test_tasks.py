@@ -382,7 +382,7 @@ def test_what_a_check_would_complain_of() -> None:
         "nightly": {"task": "tests.whose", "schedule": 60},
         "cleaning": {"task": "celery.backend_cleanup", "schedule": 60},
     }
-    wrong.task(name="tests.whose", base=Task)(shop.whose.run)
+    wrong.task(name="tests.whose", base=Task, shared=False)(shop.whose.run)
     assert "tests.whose" in foreign_tasks(wrong)
     assert beyond_json(wrong) == ["pickle"]
     assert beat_of_nobody(wrong) == ["nightly"]
