@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -46,9 +45,8 @@ def furnished(stack: Stack, migrated: None, django_db_blocker: Any) -> None:
 @pytest.fixture
 def house(stack: Stack, furnished: None, django_db_blocker: Any) -> Iterator[None]:
     """A control plane of this test's own that can onboard."""
-    with django_db_blocker.unblock(), contextmanager(databases.fresh)(stack, "furnished"):
-        fleet.template_is_there(stack)
-        yield
+    with django_db_blocker.unblock():
+        yield from databases.fresh(stack, "furnished")
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +74,6 @@ def changing_pair(stack: Stack, both: side_by_side.Pair, django_db_blocker: Any)
     """The same with a control database of this test's own. What it changes on the servers it changes back."""
     with django_db_blocker.unblock():
         databases.load(stack, side_by_side.TEMPLATE)
-        fleet.template_is_there(stack)
         try:
             yield both
         finally:

@@ -14,7 +14,7 @@ from psycopg import sql
 from controlplane.stack.bootstrap import GUESTS
 from controlplane.stack.embedded import Stack
 from tenants.isolation.grants import grant_runtime
-from tests import kept_rows
+from tests import fleet, kept_rows
 
 NAMES = ("tenure", "tenure_keyring")
 
@@ -53,7 +53,13 @@ def is_loaded(label: str) -> bool:
 
 
 def load(stack: Stack, label: str) -> None:
-    """Both databases as they are in the template `label`. Sessions still open on them are ended."""
+    """Both databases as they are in the template `label`, and a cluster that fits. Sessions still open are ended."""
+    _bring_back(stack, label)
+    if label != "migrated":
+        fleet.template_is_there(stack)
+
+
+def _bring_back(stack: Stack, label: str) -> None:
     global _put_back  # noqa: PLW0603  how worn the databases of this process are
     close_all()
     if _loaded == [label] and _put_back < TIMES and label in _kept and _rows_are_back(stack, label):

@@ -120,6 +120,7 @@ def test_every_registered_workflow_is_killed_here() -> None:
     assert set(EXAMPLES) | ELSEWHERE == set(WORKFLOWS)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize(("workflow", "tier"), CASES, ids=[f"{workflow.name}-{tier}" for workflow, tier in CASES])
 def test_a_kill_around_any_step_costs_only_time(stack: Stack, workers: Workers, workflow: Workflow, tier: Tier) -> None:
     begin, tiers = EXAMPLES[workflow.key]
@@ -147,6 +148,7 @@ def test_a_kill_around_any_step_costs_only_time(stack: Stack, workers: Workers, 
 UNDONE = [(Tier.SCHEMA, Tier.DATABASE), (Tier.POOL,)]
 
 
+@pytest.mark.drawn(1)
 @pytest.mark.parametrize("tiers", UNDONE, ids=["own tables", "pool"])
 def test_a_kill_in_any_undo_leaves_nothing_behind(stack: Stack, workers: Workers, tiers: tuple[Tier, ...]) -> None:
     before = things(stack)
@@ -169,6 +171,7 @@ def test_a_kill_in_any_undo_leaves_nothing_behind(stack: Stack, workers: Workers
     assert things(stack) == before
 
 
+@pytest.mark.drawn(1)
 @pytest.mark.parametrize("tier", Tier)
 def test_a_kill_between_any_two_requests_to_a_server_costs_only_time(
     stack: Stack, workers: Workers, tier: Tier, tmp_path: Path
