@@ -24,7 +24,6 @@ from provisioning import lifecycle
 from provisioning.databases import ddl, pool_layout, pool_rows, pools, space
 from provisioning.databases.servers import connect as connect_to_cluster
 from provisioning.databases.servers import run
-from provisioning.models import RunState
 from provisioning.providers.s3 import s3_client
 from tenants.context import TenantContext, tenant_scope
 from tenants.isolation.connections import alias_of
@@ -105,8 +104,7 @@ def _lay_out_a_pool() -> None:
 def _onboarded(slug: str, place: Place) -> TenantContext:
     tier, plan = PLANS[place]
     wish = fleet.wish(f"{slug}-{place}", tier, plan=plan)
-    run = fleet.driven(lifecycle.onboard(wish=wish, actor=fleet.BILLING, key=str(uuid4())))
-    assert run.state == RunState.SUCCEEDED, (run.state, run.error)
+    fleet.succeeded(lifecycle.onboard(wish=wish, actor=fleet.BILLING, key=str(uuid4())))
     return Tenant.objects.get(slug=wish.slug).context()
 
 
