@@ -19,13 +19,10 @@ from provisioning.models import Run
 from tenants.models import Tenant
 from tests import standing_erasures
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller, caller
-from tests.drawing import EVERYTHING
 from tests.fleet import driven
 from tests.provisioning.rollout.building import next_release
 
-EXAMPLES = (
-    20 if EVERYTHING else 6
-)  # for each operation, beside those that schemathesis derives from every part of its schema
+EXAMPLES = 20  # for each operation, beside those that schemathesis derives from every part of its schema
 LONGEST_NAME = 48  # of a plan or a release; others stay wrong, for the document to refuse
 DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "openapi.yaml"
 
