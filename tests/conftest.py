@@ -2,12 +2,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.checks.registry import registry
 
 from controlplane.stack.embedded import Stack
 from provisioning.databases import programs
 from tests import databases, fleet, pool_by_hand, warm
 from tests import live as processes
 from tests import pair as side_by_side
+
+
+@pytest.fixture(scope="session")
+def our_checks() -> frozenset[object]:
+    """Django's system checks as this installation registers them."""
+    return frozenset(registry.registered_checks)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_elses_checks(our_checks: frozenset[object]) -> None:
+    """An application that a test publishes brings its own along, which fail where it is not installed."""
+    registry.registered_checks.intersection_update(our_checks)
 
 
 @pytest.fixture(scope="session")
