@@ -18,8 +18,6 @@ from __future__ import annotations
 import os
 from statistics import median
 
-from tqdm import tqdm
-
 from benchmarks import report
 from benchmarks.onboarding import run, servers
 
@@ -32,14 +30,7 @@ PARTS = os.environ.get("ERASURE_PARTS", "rows,objects").split(",")
 
 
 def main() -> None:
-    figures: dict[str, float] = {}
-    bar = tqdm(total=len(PARTS), desc="erasure", unit="part", disable=None)
-    for name in PARTS:
-        bar.set_description(name)
-        figures |= PART[name]()
-        bar.update()
-    bar.close()
-    report.line(figures)
+    report.parts("erasure", PARTS, PART)
 
 
 def rows() -> dict[str, float]:

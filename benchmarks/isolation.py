@@ -42,14 +42,7 @@ WORDS = ("read", "10 reads", "list of 50", "insert", "10 inserts", "update", "jo
 
 
 def main() -> None:
-    figures: dict[str, float] = {}
-    bar = tqdm(total=len(PARTS), desc="isolation", unit="part", disable=None)
-    for part in PARTS:
-        bar.set_description(part)
-        figures |= PART[part]()
-        bar.update()
-    bar.close()
-    report.line(figures)
+    report.parts("isolation", PARTS, PART)
 
 
 def queries() -> dict[str, float]:

@@ -1,8 +1,10 @@
 """How a benchmark speaks: a table for people, then one line of JSON for programs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
+
+from tqdm import tqdm
 
 
 def table(title: str, rows: Mapping[str, Sequence[float]], *, unit: str = "ms") -> None:
@@ -23,3 +25,15 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float:
 def line(figures: Mapping[str, float]) -> None:
     """The last line: JSON."""
     print(json.dumps(figures))
+
+
+def parts(name: str, wanted: Sequence[str], part: Mapping[str, Callable[[], dict[str, float]]]) -> None:
+    """Run the parts that are wanted, one after the other, and end with the line of what they gave."""
+    figures: dict[str, float] = {}
+    bar = tqdm(total=len(wanted), desc=name, unit="part", disable=None)
+    for each in wanted:
+        bar.set_description(each)
+        figures |= part[each]()
+        bar.update()
+    bar.close()
+    line(figures)

@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
-from tqdm import tqdm
-
 from benchmarks import ledger, report, rollout_plain, wagtail
 from benchmarks.onboarding import peer_database, servers
 from benchmarks.rollout_parts import Ask, driven, part, published
@@ -40,14 +38,7 @@ Seconds = dict[str, list[float]]
 
 
 def main() -> None:
-    figures: dict[str, float] = {}
-    bar = tqdm(total=len(PARTS), desc="rollout", unit="part", disable=None)
-    for name in PARTS:
-        bar.set_description(name)
-        figures |= PART[name]()
-        bar.update()
-    bar.close()
-    report.line(figures)
+    report.parts("rollout", PARTS, PART)
 
 
 def wagtail_fleet() -> dict[str, float]:

@@ -32,7 +32,6 @@ from provisioning.databases.context_keys import plan as plan_context_keys
 from provisioning.databases.pool_layout import rotate_password as rotate_pool_password
 from provisioning.engine import control, drive
 from provisioning.engine import sweep as sweeping
-from provisioning.engine.start import start
 from provisioning.erasure import checkpoints, issuing, keeping, restored
 from provisioning.erasure import verbs as erasures
 from provisioning.erasure.acting import actions_of_erasure
@@ -76,7 +75,6 @@ from provisioning.workflows.accepting import (
     checked_changes,
     exists,
     foreseen,
-    limit_of,
     lock_of,
     need,
     new_tenant,
@@ -86,6 +84,7 @@ from provisioning.workflows.accepting import (
     same_wish,
     shares_its_role,
     start_onboarding,
+    started,
 )
 from provisioning.workflows.accepting_together import onboard_together
 from provisioning.workflows.data_keys import (
@@ -315,17 +314,8 @@ def rotate_credentials(*, tenant: Tenant, reason: str, actor: Actor, key: str, r
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
         allow("rotate_credentials", tenant)
         refuse_shared_role(tenant)
-        return start(
-            ROTATE_CREDENTIALS,
-            input=RotateInput(tenant_id=tenant.pk),
-            tenant_id=tenant.pk,
-            lock_key=lock_of(tenant),
-            limit_key=limit_of(tenant),
-            actor=actor,
-            key=key,
-            reason=reason,
-            request_id=request_id,
-        )
+        asked = RotateInput(tenant_id=tenant.pk)
+        return started(ROTATE_CREDENTIALS, asked, tenant, actor=actor, key=key, reason=reason, request_id=request_id)
 
 
 def hand_out_credentials(*, tenant: Tenant, actor: Actor, request_id: str = "") -> Credentials:

@@ -20,3 +20,13 @@ class Finding:
     subject: str
     message: str
     hint: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """As a row or a document keeps it."""
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "subject": self.subject,
+            "message": self.message,
+            "hint": self.hint,
+        }

@@ -45,7 +45,7 @@ def count(request: ErasureRequest, registry: Registry) -> Document:
         "stores": [_store(seen) for seen in sorted(looks, key=lambda seen: seen.store)],
         "catalog": _catalog(looks),
         "holds": [{"store": each.store, "locator": each.locator, "ground": each.ground} for each in held],
-        "blockers": [_as_json(finding) for finding in _blockers(request, registry, looks, held)],
+        "blockers": [finding.as_json() for finding in _blockers(request, registry, looks, held)],
     }
     plain: Document = json.loads(canonical(document))
     return plain
@@ -160,13 +160,3 @@ def _blockers(
 
 def _blocker(code: str, subject: str, message: str, hint: str) -> Finding:
     return Finding(code, Severity.ERROR, subject, message, hint)
-
-
-def _as_json(finding: Finding) -> dict[str, str]:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.value,
-        "subject": finding.subject,
-        "message": finding.message,
-        "hint": finding.hint,
-    }

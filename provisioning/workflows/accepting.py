@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from provisioning.databases.roles import RoleIsShared
 from provisioning.engine.start import start
+from provisioning.engine.workflow import Workflow
 from provisioning.errors import KeyReused, ReasonMissing
 from provisioning.models import Resource, ResourceKind, Run
 from provisioning.workflows.onboard import ONBOARD, OnboardInput
@@ -44,9 +45,17 @@ VERBS: dict[str, frozenset[TenantState]] = {
 def start_onboarding(
     tenant: Tenant, *, actor: Actor, key: str, request_id: str, wish: str = "", reason: str = ""
 ) -> Run:
+    asked = OnboardInput(tenant_id=tenant.pk, incarnation=tenant.incarnation, tier=tenant.plan.tier, wish=wish)
+    return started(ONBOARD, asked, tenant, actor=actor, key=key, reason=reason, request_id=request_id)
+
+
+def started(
+    workflow: Workflow, asked: Any, tenant: Tenant, *, actor: Actor, key: str, reason: str = "", request_id: str = ""
+) -> Run:
+    """An operation on one tenant: it holds the tenant's lock, and counts against the limit of its cluster."""
     return start(
-        ONBOARD,
-        input=OnboardInput(tenant_id=tenant.pk, incarnation=tenant.incarnation, tier=tenant.plan.tier, wish=wish),
+        workflow,
+        input=asked,
         tenant_id=tenant.pk,
         lock_key=lock_of(tenant),
         limit_key=limit_of(tenant),

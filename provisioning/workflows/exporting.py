@@ -7,9 +7,8 @@ from uuid import uuid4
 
 from django.db import transaction
 
-from provisioning.engine.start import start
 from provisioning.models import Run
-from provisioning.workflows.accepting import allow, limit_of, lock_of, need, repeated, same_target
+from provisioning.workflows.accepting import allow, need, repeated, same_target, started
 from provisioning.workflows.export import EXPORT, ExportInput
 from provisioning.workflows.passports import tar
 from tenants.audit import Actor, AuditAction, ObjectType
@@ -26,17 +25,8 @@ def export_tenant(*, tenant: Tenant, reason: str, actor: Actor, key: str, reques
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
         _allow(tenant)
-        return start(
-            EXPORT,
-            input=ExportInput(tenant_id=tenant.pk),
-            tenant_id=tenant.pk,
-            lock_key=lock_of(tenant),
-            limit_key=limit_of(tenant),
-            actor=actor,
-            key=key,
-            reason=reason,
-            request_id=request_id,
-        )
+        asked = ExportInput(tenant_id=tenant.pk)
+        return started(EXPORT, asked, tenant, actor=actor, key=key, reason=reason, request_id=request_id)
 
 
 def export_to_file(*, tenant: Tenant, path: Path, reason: str, actor: Actor) -> tar.Written:

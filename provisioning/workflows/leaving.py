@@ -9,11 +9,10 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from provisioning.engine.start import start
 from provisioning.engine.workflow import Workflow
 from provisioning.errors import KeyReused
 from provisioning.models import LegalHold, Run
-from provisioning.workflows.accepting import VERBS, allow, limit_of, lock_of, need, repeated
+from provisioning.workflows.accepting import VERBS, allow, lock_of, need, repeated, started
 from provisioning.workflows.delete import DELETE, DeleteInput
 from provisioning.workflows.plans import VerbPlan, estimate, shape_of
 from provisioning.workflows.resume import RESUME, ResumeInput
@@ -135,17 +134,7 @@ def _started(
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
         allow(workflow.name, tenant)
-        return start(
-            workflow,
-            input=asked,
-            tenant_id=tenant.pk,
-            lock_key=lock_of(tenant),
-            limit_key=limit_of(tenant),
-            actor=actor,
-            key=key,
-            reason=reason,
-            request_id=request_id,
-        )
+        return started(workflow, asked, tenant, actor=actor, key=key, reason=reason, request_id=request_id)
 
 
 def _repeated(workflow: Workflow, tenant: Tenant, actor: Actor, key: str) -> Run | None:

@@ -100,18 +100,8 @@ def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:
 def keep(tenant: TenantContext, observed: dict[ResourceKind, list[Finding]]) -> None:
     """Keep what `observe` saw on the rows, with the time."""
     Resource.objects.keep(
-        tenant.tenant_id, {kind: [as_json(finding) for finding in found] for kind, found in observed.items()}
+        tenant.tenant_id, {kind: [finding.as_json() for finding in found] for kind, found in observed.items()}
     )
-
-
-def as_json(finding: Finding) -> dict[str, str]:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.value,
-        "subject": finding.subject,
-        "message": finding.message,
-        "hint": finding.hint,
-    }
 
 
 def serious(observed: dict[ResourceKind, list[Finding]]) -> Iterator[Finding]:

@@ -10,14 +10,10 @@ from provisioning.erasure.stores import Budget, Enumeration, Kind, Lease, Progre
 from provisioning.providers import keys
 
 
-class KeysDisabler:
-    """Behind the point of no return and before all stores: every copy is unreadable from now on, backups included.
-
-    It counts nothing: the keys are there still.
-    """
+class _Keys:
+    """Both passes over the keyring's rows of a tenant."""
 
     store = "keys"
-    phase = 2
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "cryptographic"
 
@@ -27,6 +23,15 @@ class KeysDisabler:
     def enumerate(self, scope: Scope) -> Enumeration:
         """Empty: keys are found by their owner, and their rows outlive them."""
         return Enumeration(self.store, {})
+
+
+class KeysDisabler(_Keys):
+    """Behind the point of no return and before all stores: every copy is unreadable from now on, backups included.
+
+    It counts nothing: the keys are there still.
+    """
+
+    phase = 2
 
     def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         """Raises KeyringUnreachable."""
@@ -36,20 +41,10 @@ class KeysDisabler:
         return Progress(done=True)
 
 
-class KeysEraser:
+class KeysEraser(_Keys):
     """Of a person there is nothing to erase, and nothing is."""
 
-    store = "keys"
     phase = 7
-    scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
-    reach: Literal["logical", "cryptographic", "expiry"] = "cryptographic"
-
-    def freeze(self, scope: Scope, lease: Lease) -> None:
-        """Nothing yet: until the point of no return the tenant may be brought back."""
-
-    def enumerate(self, scope: Scope) -> Enumeration:
-        """Empty: keys are found by their owner, and their rows outlive them."""
-        return Enumeration(self.store, {})
 
     def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         """Raises KeyringUnreachable."""

@@ -101,11 +101,11 @@ class BucketVerifier:
         the first two in each pool's bucket where the tenant lived, or has objects.
         """
         client = looking()
-        seen = {bucket: _kinds(client, bucket) for bucket in _buckets(client) if bucket.startswith(BUCKETS)}
+        buckets = _buckets(client)
+        seen = {bucket: _kinds(client, bucket) for bucket in buckets if bucket.startswith(BUCKETS)}
         ok = any({"Versions", "DeleteMarkers", "Uploads"} <= kinds for kinds in seen.values())
-        pools = sorted(
-            _pools_of(scope.tenant_id) | {each for each in _pools(client) if _any(client, each, scope.tenant_id)}
-        )
+        holding = {each for each in buckets if each.startswith("p-") and _any(client, each, scope.tenant_id)}
+        pools = sorted(_pools_of(scope.tenant_id) | holding)
         blind = [bucket for bucket in pools if not {"Versions", "DeleteMarkers"} <= _kinds(client, bucket)]
         method = f"list-only session; control objects seen in {int(ok) + len(pools) - len(blind)} of {1 + len(pools)}"
         return Control(ok and not blind, f"{method} buckets")

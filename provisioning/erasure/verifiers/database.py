@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from provisioning.databases import vantage
 from provisioning.databases.ddl import VERIFIER
-from provisioning.databases.servers import HALF_DROPPED, Connection, ServerRefused
+from provisioning.databases.servers import HALF_DROPPED, Connection
 from provisioning.erasure.stores import Control, Coverage, Kind, Residue, Scope, Tally
 from provisioning.erasure.verifiers import person
-from provisioning.erasure.verifiers.clusters import LEFT_BEHIND, clusters_of, placements_of
+from provisioning.erasure.verifiers.clusters import LEFT_BEHIND, clusters_of, hides_rows, placements_of, unseen
 from provisioning.erasure.verifiers.schema import contents
 from tenants.findings import Finding, Severity
+from tenants.models import Cluster
 from tenants.placement import tenant_key
 from tenants.states import Tier
 
@@ -72,17 +73,15 @@ class Database:
 
     def control(self, scope: Scope) -> Control:
         """The same question finds the shared database, in which the control row is seen."""
-        for cluster in clusters_of(scope.tenant_id):
-            try:
-                with vantage.standing(cluster, role=self.role) as connection:
-                    control = vantage.control_table(connection)
-                    if not control or vantage.hidden(connection, [control]):
-                        return Control(ok=False, method=f"rows are hidden from {self.role} on {cluster.name}")
-                    if not _databases(connection, cluster.database).get(cluster.database):
-                        return Control(ok=False, method=f"the shared database of {cluster.name} was not found")
-            except ServerRefused as refused:
-                return Control(ok=False, method=f"{cluster.name} refused: {refused.metadata.get('sqlstate')}")
-        return Control(ok=True, method="row security off; the shared database of each cluster seen")
+
+        def look(connection: Connection, cluster: Cluster) -> str:
+            if says := hides_rows(connection, cluster, self.role):
+                return says
+            found = _databases(connection, cluster.database).get(cluster.database)
+            return "" if found else f"the shared database of {cluster.name} was not found"
+
+        wrong = unseen(scope.tenant_id, self.role, look)
+        return Control(ok=not wrong, method=wrong or "row security off; the shared database of each cluster seen")
 
     def residue(self, scope: Scope) -> tuple[Residue, ...]:
         return LEFT_BEHIND

@@ -13,10 +13,10 @@ from psycopg import sql
 from provisioning.databases import pooling, vantage
 from provisioning.databases.ddl import GUARD, HOUSE, VERIFIER
 from provisioning.databases.fingerprint import by_name
-from provisioning.databases.servers import Connection, ServerRefused
+from provisioning.databases.servers import Connection
 from provisioning.erasure.stores import Control, Coverage, Kind, Residue, Scope, Tally
 from provisioning.erasure.verifiers import person
-from provisioning.erasure.verifiers.clusters import LEFT_BEHIND, clusters_of
+from provisioning.erasure.verifiers.clusters import LEFT_BEHIND, clusters_of, unseen
 from provisioning.models import Release
 from tenants.findings import Finding, Severity
 from tenants.models import Cluster, Placement, Pool
@@ -108,24 +108,22 @@ class PoolRows:
 
     def control(self, scope: Scope) -> Control:
         """The same question asked for the tenant of `tenure.control`, whose row no policy shows; each table open."""
-        looked_at = 0
-        for cluster in clusters_of(scope.tenant_id):
-            try:
-                with vantage.standing(cluster, role=self.role) as connection:
-                    tables, control = _tables(connection), vantage.control_table(connection)
-                    hidden = vantage.hidden(connection, [control, *(table.oid for table in tables)])
-                    if not control or hidden:
-                        says = f"{hidden} of {len(tables) + 1} tables hide rows from {self.role} on {cluster.name}"
-                        return Control(ok=False, method=says if control else f"{cluster.name} has no control row")
-                    asked = Table(control, *vantage.CONTROL, is_uuid=True, kind="r")
-                    if _rows_of(connection, [asked], vantage.CONTROL_TENANT) != [1]:
-                        return Control(ok=False, method=f"the control row of {cluster.name} was not found")
-                    looked_at += len(tables)
-            except ServerRefused as refused:
-                return Control(ok=False, method=f"{cluster.name} refused: {refused.metadata.get('sqlstate')}")
-        return Control(
-            ok=True, method=f"row security off, control row seen; {looked_at} of {looked_at} tables readable"
-        )
+        looked_at = list[Table]()
+
+        def look(connection: Connection, cluster: Cluster) -> str:
+            tables, control = _tables(connection), vantage.control_table(connection)
+            if not control:
+                return f"{cluster.name} has no control row"
+            if hidden := vantage.hidden(connection, [control, *(table.oid for table in tables)]):
+                return f"{hidden} of {len(tables) + 1} tables hide rows from {self.role} on {cluster.name}"
+            asked = Table(control, *vantage.CONTROL, is_uuid=True, kind="r")
+            looked_at.extend(tables)
+            found = _rows_of(connection, [asked], vantage.CONTROL_TENANT) == [1]
+            return "" if found else f"the control row of {cluster.name} was not found"
+
+        wrong, seen = unseen(scope.tenant_id, self.role, look), len(looked_at)
+        said = f"row security off, control row seen; {seen} of {seen} tables readable"
+        return Control(ok=not wrong, method=wrong or said)
 
     def residue(self, scope: Scope) -> tuple[Residue, ...]:
         return LEFT_BEHIND

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from provisioning.databases import vantage
 from provisioning.databases.ddl import GUARD, HOUSE, VERIFIER
-from provisioning.databases.servers import Connection, ServerRefused
+from provisioning.databases.servers import Connection
 from provisioning.erasure.stores import Control, Coverage, Kind, Residue, Scope, Tally
-from provisioning.erasure.verifiers.clusters import clusters_of
+from provisioning.erasure.verifiers.clusters import clusters_of, hides_rows, unseen
 from tenants.findings import Finding, Severity
+from tenants.models import Cluster
 from tenants.placement import tenant_key
 
 _ROLES = "SELECT oid::bigint FROM pg_roles WHERE rolname = %(role)s"
@@ -75,17 +76,14 @@ class Roles:
 
     def control(self, scope: Scope) -> Control:
         """The same question finds the verifier's own role."""
-        for cluster in clusters_of(scope.tenant_id):
-            try:
-                with vantage.standing(cluster, role=self.role) as connection:
-                    control = vantage.control_table(connection)
-                    if not control or vantage.hidden(connection, [control]):
-                        return Control(ok=False, method=f"rows are hidden from {self.role} on {cluster.name}")
-                    if not _oids(connection, VERIFIER):
-                        return Control(ok=False, method=f"{cluster.name} shows no role {VERIFIER}")
-            except ServerRefused as refused:
-                return Control(ok=False, method=f"{cluster.name} refused: {refused.metadata.get('sqlstate')}")
-        return Control(ok=True, method="the verifier's own role seen on each cluster")
+
+        def look(connection: Connection, cluster: Cluster) -> str:
+            if says := hides_rows(connection, cluster, self.role):
+                return says
+            return "" if _oids(connection, VERIFIER) else f"{cluster.name} shows no role {VERIFIER}"
+
+        wrong = unseen(scope.tenant_id, self.role, look)
+        return Control(ok=not wrong, method=wrong or "the verifier's own role seen on each cluster")
 
     def residue(self, scope: Scope) -> tuple[Residue, ...]:
         return (Residue("user lists of connection poolers", "until they are written anew", None),)

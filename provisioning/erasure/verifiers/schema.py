@@ -6,11 +6,12 @@ from psycopg import sql
 
 from provisioning.databases import vantage
 from provisioning.databases.ddl import HOUSE, VERIFIER
-from provisioning.databases.servers import Connection, ServerRefused
+from provisioning.databases.servers import Connection
 from provisioning.erasure.stores import Control, Coverage, Kind, Residue, Scope, Tally
 from provisioning.erasure.verifiers import person
-from provisioning.erasure.verifiers.clusters import LEFT_BEHIND, clusters_of, placements_of
+from provisioning.erasure.verifiers.clusters import LEFT_BEHIND, clusters_of, hides_rows, placements_of, unseen
 from tenants.findings import Finding, Severity
+from tenants.models import Cluster
 from tenants.placement import tenant_key
 from tenants.states import Tier
 
@@ -76,18 +77,17 @@ class Schema:
 
     def control(self, scope: Scope) -> Control:
         """The same question finds our own schema and its one row that no policy shows."""
-        for cluster in clusters_of(scope.tenant_id):
-            try:
-                with vantage.standing(cluster, role=self.role) as connection:
-                    control = vantage.control_table(connection)
-                    if not control or vantage.hidden(connection, [control, *_own_tables(connection, scope)]):
-                        return Control(ok=False, method=f"rows are hidden from {self.role} on {cluster.name}")
-                    seen = {tally.locator: tally.n for tally in contents(connection, "", HOUSE, only="control")}
-                    if seen != {f"/{HOUSE}": 1, f"/{HOUSE}.control": 1}:
-                        return Control(ok=False, method=f"the control row of {cluster.name} was not found")
-            except ServerRefused as refused:
-                return Control(ok=False, method=f"{cluster.name} refused: {refused.metadata.get('sqlstate')}")
-        return Control(ok=True, method="row security off; the schema of the control row, and that row, seen")
+
+        def look(connection: Connection, cluster: Cluster) -> str:
+            if says := hides_rows(connection, cluster, self.role, *_own_tables(connection, scope)):
+                return says
+            seen = {tally.locator: tally.n for tally in contents(connection, "", HOUSE, only="control")}
+            found = seen == {f"/{HOUSE}": 1, f"/{HOUSE}.control": 1}
+            return "" if found else f"the control row of {cluster.name} was not found"
+
+        wrong = unseen(scope.tenant_id, self.role, look)
+        said = "row security off; the schema of the control row, and that row, seen"
+        return Control(ok=not wrong, method=wrong or said)
 
     def residue(self, scope: Scope) -> tuple[Residue, ...]:
         return LEFT_BEHIND
