@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.checks.registry import registry
 
 from controlplane.stack.embedded import Stack
@@ -9,6 +10,8 @@ from provisioning.databases import programs
 from tests import databases, fleet, pool_by_hand, warm
 from tests import live as processes
 from tests import pair as side_by_side
+
+PBKDF2PasswordHasher.iterations = 1  # what makes guessing slow makes half a second of each member of the staff
 
 
 @pytest.fixture(scope="session")

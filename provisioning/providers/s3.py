@@ -4,14 +4,15 @@ Region and the administering identity come from AWS's own variables; S3_ENDPOINT
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+import botocore.loaders
 import botocore.session
 from boto3.session import Session
 from botocore.config import Config
@@ -131,7 +132,7 @@ def is_loopback() -> bool:
 
 
 def region() -> str:
-    return _session(os.getpid(), threading.get_ident()).region_name or DEFAULT_REGION
+    return _session().region_name or DEFAULT_REGION
 
 
 def s3_client() -> "S3Client":
@@ -142,13 +143,7 @@ def s3_client() -> "S3Client":
 
 def s3_client_as(access_key_id: str, secret_access_key: str, session_token: str) -> "S3Client":
     """As the holder of vended credentials. Not cached: they are few, and gone in minutes."""
-    client: S3Client = _session(os.getpid(), threading.get_ident()).client(
-        "s3",
-        aws_access_key_id=access_key_id,
-        aws_secret_access_key=secret_access_key,
-        aws_session_token=session_token or None,
-        **_options("s3"),
-    )
+    client: S3Client = _made("s3", access_key_id, secret_access_key, session_token)
     return client
 
 
@@ -187,9 +182,10 @@ _held: ContextVar[ReadOnlyCredentials] = ContextVar("held_s3_credentials")
 
 @lru_cache(maxsize=8)
 def _holding_client(_endpoint: str | None, _process: int) -> Any:
-    session = botocore.session.Session()
-    session.get_component("credential_provider").providers.insert(0, _HeldProvider())
-    return Session(botocore_session=session).client("s3", **_options("s3"))
+    core = _core()
+    core.get_component("credential_provider").providers.insert(0, _HeldProvider())
+    with _making:
+        return Session(botocore_session=core).client("s3", **_options("s3"))
 
 
 def sts_client() -> "STSClient":
@@ -199,17 +195,41 @@ def sts_client() -> "STSClient":
     return client
 
 
-@lru_cache(maxsize=32)
-def _session(_process: int, _thread: int) -> Session:
-    """Makes clients in 5 ms once it has read AWS's descriptions of services (100 ms); it is not thread-safe."""
-    return Session()
+_making = Lock()  # clients may be used by many threads; what makes them may not (boto3, "Multithreading")
 
 
 @lru_cache(maxsize=8)
 def _client(service: str, _endpoint: str | None, access_key_id: str, secret_access_key: str, _process: int) -> Any:
-    """Clients are safe to share among threads, but not across a fork: hence the process in the key."""
-    session = Session(access_key_id or None, secret_access_key or None)
-    return session.client(service, **_options(service))  # type: ignore[call-overload]  # two literals, as a variable
+    """Clients are not safe to share across a fork, for they hold sockets: hence the process in the key."""
+    return _made(service, access_key_id, secret_access_key)
+
+
+def _made(service: str, access_key_id: str, secret_access_key: str, session_token: str = "") -> Any:
+    identity = {
+        "aws_access_key_id": access_key_id or None,
+        "aws_secret_access_key": secret_access_key or None,
+        "aws_session_token": session_token or None,
+    }
+    with _making:
+        return _session().client(service, **identity, **_options(service))  # type: ignore[call-overload]  # two literals
+
+
+@lru_cache(maxsize=1)
+def _session() -> Session:
+    """Makes clients, as the administering identity where they are given no other."""
+    return Session(botocore_session=_core())
+
+
+def _core() -> botocore.session.Session:
+    core = botocore.session.Session()
+    core.register_component("data_loader", _descriptions())
+    return core
+
+
+@lru_cache(maxsize=1)
+def _descriptions() -> botocore.loaders.Loader:
+    """AWS's descriptions of its services, which take 0.1 s to read: once, be it for processes that are forked later."""
+    return botocore.loaders.create_loader()
 
 
 def _options(service: str) -> dict[str, Any]:

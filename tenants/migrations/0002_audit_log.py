@@ -72,7 +72,7 @@ DROP FUNCTION audit_append(uuid, text), audit_refuse();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0001_initial'),
+        ('tenants', '0001_first_release'),
     ]
 
     operations = [

@@ -41,7 +41,7 @@ def no_soak(house: None, settings: Any) -> None:
 
 
 def test_no_certificate_while_somebody_is_missing_or_blind_or_anything_is_left(stack: Stack, settings: Any) -> None:
-    acme = filled("acme-gmbh", Tier.POOL)
+    acme = filled("acme-left-gmbh", Tier.POOL)
     small = stored(acme)
     with table_made_by_hand(stack):
         request = small.swept(small.asked())

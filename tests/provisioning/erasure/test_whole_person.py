@@ -62,7 +62,7 @@ def no_soak(house: None, settings: Any, tmp_path: Path) -> Iterator[None]:
 
 
 def test_ada_is_found_wherever_she_is_and_comes_back_for_a_moment_only(stack: Stack) -> None:
-    acme, globex = filled("acme-gmbh", Tier.SCHEMA), filled("globex", Tier.SCHEMA)
+    acme, globex = filled("acme-ada-gmbh", Tier.SCHEMA), filled("globex", Tier.SCHEMA)
     with vaults(stack, Pair(acme.context(), globex.context(), "")):
         told(stack, acme)
         with psycopg.connect(url_of_cluster(stack), autocommit=True) as session:

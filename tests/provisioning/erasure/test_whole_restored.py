@@ -51,7 +51,7 @@ def missing() -> str:
 
 
 def test_what_backups_bring_back_is_not_served_and_erased_again(stack: Stack, tmp_path: Path) -> None:
-    acme, globex = filled("acme-gmbh", Tier.SCHEMA), filled("globex", Tier.SCHEMA)
+    acme, globex = filled("acme-restored-gmbh", Tier.SCHEMA), filled("globex", Tier.SCHEMA)
     databases.save_as(stack, "backup")
     dump = dumped(stack, tenant_key(acme.pk), tmp_path)
     small = stored(acme)
@@ -62,8 +62,8 @@ def test_what_backups_bring_back_is_not_served_and_erased_again(stack: Stack, tm
     databases.close_all()
     databases._copy(stack, "tenure_backup", "tenure")  # the keyring has backups of its own
     restore(stack, dump, role=tenant_key(acme.pk))
-    assert Tenant.objects.get(slug="acme-gmbh").state == TenantState.ACTIVE
-    assert {place for place, _word in found_of(stack, ("acme-gmbh",))} >= {
+    assert Tenant.objects.get(slug="acme-restored-gmbh").state == TenantState.ACTIVE
+    assert {place for place, _word in found_of(stack, ("acme-restored-gmbh",))} >= {
         "tenants_tenant",
         f"{tenant_key(acme.pk)}.projects_member",
     }
@@ -75,7 +75,7 @@ def test_what_backups_bring_back_is_not_served_and_erased_again(stack: Stack, tm
     call_command("replay_erasures", stdout=out)
     assert "Erased again, verified and marked" in out.getvalue()
     assert missing() == ""
-    assert {place for place, _word in found_of(stack, ("acme-gmbh",))} <= NOT_COVERED
+    assert {place for place, _word in found_of(stack, ("acme-restored-gmbh",))} <= NOT_COVERED
     assert Tenant.objects.get(pk=acme.pk).state == TenantState.ERASED
     assert audit.verify(acme.audit_chain).intact
     actions = AuditEntry.objects.filter(chain=acme.audit_chain).order_by("seq").values_list("public__action", flat=True)

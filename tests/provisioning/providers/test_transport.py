@@ -20,6 +20,7 @@ from controlplane.stack.ports import HOST, free_ports
 from controlplane.stack.process import start
 from provisioning.models import Claim
 from provisioning.providers import Bucket
+from provisioning.providers import s3 as clients
 from provisioning.providers.s3 import error_code, s3_client
 from provisioning.providers.transport import deny_plain_http, statement_of
 from tenants.context import TenantContext
@@ -73,7 +74,7 @@ def store() -> Iterator[Store]:
 
 
 @pytest.fixture
-def over_tls(store: Store, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
+def over_tls(store: Store, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The installation's store is this one, reached over https."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(store.certificate))
     settings.S3_ENDPOINT_URL = store.tls
@@ -81,7 +82,9 @@ def over_tls(store: Store, settings: Any, monkeypatch: pytest.MonkeyPatch) -> St
     settings.S3_VENDING_SECRET_ACCESS_KEY = store.credentials.secret_access_key
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", store.credentials.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", store.credentials.secret_access_key)
-    return store
+    clients._session.cache_clear()
+    yield store
+    clients._session.cache_clear()
 
 
 @pytest.mark.usefixtures("over_tls")

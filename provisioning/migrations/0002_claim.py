@@ -90,9 +90,8 @@ RUNS = {'model_name': 'run'}  # where these rows are: the keyring has none
 
 class Migration(migrations.Migration):
 
-    dependencies = [
-        ('provisioning', '0005_keys_and_tokens'),
-    ]
+    replaces = [('provisioning', '0006_claim')]
+    dependencies = [('provisioning', '0001_first_release')]
 
     operations = [
         migrations.RunSQL(CLAIM, 'DROP FUNCTION run_claim', hints=RUNS),

@@ -44,9 +44,8 @@ DROP INDEX audit_entry_committed, audit_entry_erasures;
 
 class Migration(migrations.Migration):
 
-    dependencies = [
-        ('tenants', '0006_events_of_the_fleet'),
-    ]
+    replaces = [('tenants', '0007_audit_evidence')]
+    dependencies = [('tenants', '0002_audit_log')]
 
     operations = [
         migrations.RunSQL(TABLES + GUARDS, REMOVE),
