@@ -12,7 +12,12 @@ import schemathesis
 from django.conf import settings as django_settings
 from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import load_all_checks
 from schemathesis.config import SchemathesisConfig
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
+from schemathesis.schemas import BaseSchema
 
 from controlplane.api import permissions
 from provisioning.models import Run
@@ -28,16 +33,12 @@ DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "openapi.yaml"
 
 # A precondition, a plan's tier and a region are right or wrong by what there is, which no document can say.
 MAY_BE_REFUSED = ["2xx", "3xx", "401", "403", "404", "409", "412", "422", "429"]
-documented = schemathesis.openapi.from_path(
-    DOCUMENT,
-    config=SchemathesisConfig.from_dict(
-        {
-            "checks": {"positive_data_acceptance": {"expected-statuses": MAY_BE_REFUSED}},
-            "generation": {"allow-x00": False},  # no schema forbids NUL; test_bodies.py does
-        }
-    ),
-)
-documented.app = get_wsgi_application()
+# Read here without YAML, which takes a second in each process that only lists the tests.
+OPERATIONS = [
+    (method.upper(), path)
+    for path, methods in re.findall(r"^  (/\S+):\n(.*?)(?=^ {0,2}\S)", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    for method in re.findall(r"^    (get|post|put|patch|delete):$", methods, re.MULTILINE)
+]
 WELL_FORMED = re.compile(r"\w+_[0-9a-f]{31}[0-7a-f]")  # any other stays wrong, for the document to refuse
 NAMED = re.compile(r"[A-Za-z-]+[0-7a-k]")
 known: dict[str, list[str]] = {
@@ -74,7 +75,6 @@ def fuzzer(shared_house: None) -> Caller:
     return asks
 
 
-@documented.hook
 def map_path_parameters(_context: Any, path_parameters: dict[str, Any] | None) -> dict[str, Any]:
     return {name: existing(name, str(value)) for name, value in (path_parameters or {}).items()}
 
@@ -86,7 +86,6 @@ def existing(name: str, value: str) -> str:
     return known[name][sum(map(ord, value)) % len(known[name])]
 
 
-@documented.hook
 def map_body(_context: Any, body: Any) -> Any:
     """A plan, a release and a tenant that exist, or no onboarding, rollout and erasure would get past 422."""
     if not isinstance(body, dict):
@@ -98,8 +97,25 @@ def map_body(_context: Any, body: Any) -> Any:
     return {**body, **{name: there[name] for name in well_formed}}
 
 
-@documented.parametrize()
-@settings(
+@pytest.fixture(scope="module")
+def documented() -> BaseSchema:
+    document = schemathesis.openapi.from_path(
+        DOCUMENT,
+        config=SchemathesisConfig.from_dict(
+            {
+                "checks": {"positive_data_acceptance": {"expected-statuses": MAY_BE_REFUSED}},
+                "generation": {"allow-x00": False},  # no schema forbids NUL; test_bodies.py does
+            }
+        ),
+    )
+    load_all_checks()
+    document.app = get_wsgi_application()
+    document.hook(map_path_parameters)
+    document.hook(map_body)
+    return document
+
+
+GENERATED = settings(
     max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
@@ -107,8 +123,31 @@ def map_body(_context: Any, body: Any) -> Any:
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )
-def test_no_answer_is_outside_the_document(case: Any, fuzzer: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+
+
+def test_the_operations_are_those_of_the_document(documented: BaseSchema) -> None:
+    every = [result.ok() for result in documented.get_all_operations()]
+    assert sorted((each.method.upper(), each.path) for each in every) == sorted(OPERATIONS)
+
+
+@pytest.mark.drawn(24)
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=[" ".join(each) for each in OPERATIONS])
+def test_no_answer_is_outside_the_document(
+    method: str, path: str, documented: BaseSchema, fuzzer: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built here and not by schemathesis's decorator, which does so for all operations wherever tests are listed."""
     monkeypatch.setattr(permissions, "FAILED_AUTHENTICATIONS", 1_000_000)  # every request is tried without a key too
-    if case.query.get("validate_only") and "Idempotency-Key" not in case.headers:
-        return  # the one case in which the header may be missing, which OpenAPI cannot say
-    case.call_and_validate(headers=fuzzer.auth)
+
+    def answered(case: Any) -> None:
+        if case.query.get("validate_only") and "Idempotency-Key" not in case.headers:
+            return  # the one case in which the header may be missing, which OpenAPI cannot say
+        case.call_and_validate(headers=fuzzer.auth)
+
+    build_operation_test(
+        config=documented.config,
+        operation=documented[path][method],
+        test_func=answered,
+        given_kwargs={},
+        feedback=FeedbackSources(constants_value_source=make_constants_value_source(documented)),
+        explicit_settings=GENERATED,
+    )()
