@@ -22,6 +22,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         os.environ.update(embedded.environment(ports, credentials), TENURE_TESTING="true")
         shutil.rmtree(folder)
         return
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of programs would each compile all of us (0.3 s)
     stack = embedded.start(scratch_folder(), durable=False)
     _running.append(stack)
     os.environ.update(stack.environment, TENURE_TESTING="true")

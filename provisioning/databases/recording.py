@@ -51,7 +51,7 @@ def told(
     """
     job = Job(
         settings_module=os.environ["DJANGO_SETTINGS_MODULE"],
-        installed_apps=[*settings.INSTALLED_APPS, *(app for app in tenant_apps if app not in settings.INSTALLED_APPS)],
+        installed_apps=installed_beside(tenant_apps),
         tenant_apps=tenant_apps,
         database=database_of(url),
         schema=schema,
@@ -77,6 +77,15 @@ def told(
             complaints.seek(0)
             raise MigrationFailed(f"{at}: {last_line(complaints.read())}", migration=at)
     return events
+
+
+def installed_beside(tenant_apps: list[str]) -> list[str]:
+    """The tenant's apps among the others of this installation, but not the control plane's own.
+
+    No application knows those two, and loading them is half of the time that such a program takes.
+    """
+    others = [app for app in settings.INSTALLED_APPS if app not in {"controlplane", "provisioning"}]
+    return [*others, *(app for app in tenant_apps if app not in others)]
 
 
 def database_of(url: str) -> dict[str, Any]:

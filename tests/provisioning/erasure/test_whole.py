@@ -30,6 +30,7 @@ def no_soak(house: None, settings: Any) -> None:
     settings.TENURE_ERASURE_SOAK_S = 0
 
 
+@pytest.mark.drawn(1)
 @pytest.mark.parametrize("tier", Tier)
 def test_a_tenant_is_gone_and_its_neighbour_is_as_before(stack: Stack, tier: Tier) -> None:
     slug = f"acme-{tier}-gmbh"
