@@ -1,9 +1,15 @@
 from django.apps import AppConfig
 
 
-class ControlplaneConfig(AppConfig):
+class Unconnected(AppConfig):
+    """The models alone, as provisioning's."""
+
     name = "controlplane"
     default_auto_field = "django.db.models.BigAutoField"
+
+
+class ControlplaneConfig(Unconnected):
+    default = True
 
     def ready(self) -> None:
         """Hang the publisher into the engine's bell: the engine itself knows no broker."""

@@ -2,9 +2,15 @@ from django.apps import AppConfig
 from django.core import checks
 
 
-class ProvisioningConfig(AppConfig):
+class Unconnected(AppConfig):
+    """The models alone, for programs that migrate an application and drive nothing: half a second less to load."""
+
     name = "provisioning"
     default_auto_field = "django.db.models.BigAutoField"
+
+
+class ProvisioningConfig(Unconnected):
+    default = True
 
     def ready(self) -> None:
         from provisioning.checks import versions_in_use_are_listed

@@ -19,6 +19,9 @@ Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and what is being done now."""
 
 
+UNCONNECTED = {name: f"{name}.apps.Unconnected" for name in ("controlplane", "provisioning")}
+
+
 class MigrationFailed(Permanent):
     """A migration of the tenant application failed on an empty database."""
 
@@ -80,12 +83,9 @@ def told(
 
 
 def installed_beside(tenant_apps: list[str]) -> list[str]:
-    """The tenant's apps among the others of this installation, but not the control plane's own.
-
-    No application knows those two, and loading them is half of the time that such a program takes.
-    """
-    others = [app for app in settings.INSTALLED_APPS if app not in {"controlplane", "provisioning"}]
-    return [*others, *(app for app in tenant_apps if app not in others)]
+    """The tenant's apps among the others of this installation, of which the control plane's connect nothing."""
+    others = [UNCONNECTED.get(app, app) for app in settings.INSTALLED_APPS]
+    return [*others, *(app for app in tenant_apps if app not in settings.INSTALLED_APPS)]
 
 
 def database_of(url: str) -> dict[str, Any]:

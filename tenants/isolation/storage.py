@@ -168,13 +168,15 @@ class _Clients:
     def __init__(self) -> None:
         self.known: OrderedDict[tuple[UUID, UUID, StorageCredentials], S3Client] = OrderedDict()
         self.lock = Lock()
-        self.maker = boto3.session.Session()  # one, or each client reads AWS's descriptions of S3 anew (0.1 s)
+        self.maker: boto3.session.Session | None = None
 
     def of(self, scope: TenantContext, session: StorageCredentials) -> S3Client:
         # The whole session is compared, token and all, and whose it is: what is found can be no neighbour's.
         name = (scope.tenant_id, scope.incarnation, session)
         with self.lock:  # making a client is not thread-safe, using one is (boto3, "Multithreading")
             if name not in self.known:
+                # One makes them all, or each would read AWS's descriptions of S3 anew (0.1 s).
+                self.maker = self.maker or boto3.session.Session()
                 self.known[name] = _client(self.maker, session)
             self.known.move_to_end(name)
             while len(self.known) > MOST_CLIENTS:
