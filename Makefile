@@ -19,7 +19,7 @@ run: $(RUN_STAMP) ## Start everything: servers, control plane, example applicati
 test: $(DEV_STAMP) debian ## Run the tests (ARGS="-k onboard" to choose)
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: ## The same with every case of the large matrices, of which `make test` draws some (half an hour)
+test-all: ## All of them: of the longest, `make test` draws some anew each time (20 minutes)
 	TENURE_TESTS=all $(MAKE) --no-print-directory test
 
 django-tests: $(DEV_STAMP) ## Run Django's own tests of its ORM inside tenants, and compare (about 5 minutes)

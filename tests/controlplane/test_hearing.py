@@ -24,6 +24,8 @@ from provisioning.models import Queue, QueuePulse
 from tests import databases
 from tests.crashes.harness import LONG_AGO, wait_for
 
+pytestmark = pytest.mark.long
+
 HOST = "127.0.0.1"
 
 

@@ -120,7 +120,7 @@ def test_every_registered_workflow_is_killed_here() -> None:
     assert set(EXAMPLES) | ELSEWHERE == set(WORKFLOWS)
 
 
-@pytest.mark.drawn(3)
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize(("workflow", "tier"), CASES, ids=[f"{workflow.name}-{tier}" for workflow, tier in CASES])
 def test_a_kill_around_any_step_costs_only_time(stack: Stack, workers: Workers, workflow: Workflow, tier: Tier) -> None:
     begin, tiers = EXAMPLES[workflow.key]

@@ -8,6 +8,8 @@ from tests.isolation.arena import Arena, Place, plant, state_of
 from tests.isolation.attack import Attack, leaks
 from tests.isolation.table import ATTACKS
 
+pytestmark = pytest.mark.long
+
 ROWS = [
     pytest.param(attack, place, id=f"{attack.id}-{place}")
     for place in Place

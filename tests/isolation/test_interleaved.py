@@ -22,6 +22,8 @@ from tests.isolation.contexts import NOT_YOURS, entered, own_key, set_to
 from tests.isolation.sessions import names
 from tests.tenants.isolation.test_tasks import KEY
 
+pytestmark = pytest.mark.long
+
 TURNS = 1_000
 MADE_UP = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

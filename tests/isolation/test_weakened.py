@@ -22,7 +22,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.drawn(24)
+@pytest.mark.drawn(16)
 @pytest.mark.parametrize(("weakening", "attack", "place"), ROWS)
 def test_it_gets_through_a_weakened_boundary(
     weakening: Weakening, attack: Attack, place: Place, arena_of: Callable[[Place], Arena]

@@ -14,7 +14,7 @@ from tests.journeys.browsing import Desk
 from tests.provisioning.rollout.building import RowsOnly, replaying
 from tests.provisioning.rollout.building import driven as driven_rollout
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.long, pytest.mark.journey]
 
 
 def operation(run: Run) -> str:

@@ -17,7 +17,7 @@ from tests.drawing import half_of
 from tests.fleet import BILLING
 from tests.journeys.browsing import Desk
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.long, pytest.mark.journey]
 
 LISTS = (
     "/admin/tenants/tenant/",

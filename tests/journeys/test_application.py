@@ -12,7 +12,7 @@ from tests.live import Live
 from tests.pair import Pair
 
 CHROMIUM = "/usr/bin/chromium"
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.long, pytest.mark.journey]
 
 
 @pytest.fixture

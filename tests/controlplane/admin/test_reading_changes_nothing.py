@@ -16,6 +16,8 @@ from tenants.models import Cluster
 from tests import standing, standing_erasures, standing_rollouts
 from tests.fleet import BILLING
 
+pytestmark = pytest.mark.long
+
 NOT_OURS = {"/admin/logout/", "/admin/login/"}  # logging out is a POST; signing in is refused to who is signed in
 REFUSED = {405}  # POST alone: verify
 

@@ -27,6 +27,8 @@ from provisioning.models import IdempotencyKey, Run
 from tenants.models import Event, Tenant
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller, caller
 
+pytestmark = pytest.mark.long
+
 KEY = "billing-2026-11-21-order-4711"
 
 

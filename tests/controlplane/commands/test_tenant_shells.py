@@ -18,6 +18,8 @@ from tenants.states import TenantState, Tier
 from tests.fleet import onboarded
 from tests.pair import Pair
 
+pytestmark = pytest.mark.long
+
 WHO = "SELECT current_database(), current_schema(), session_user"
 
 

@@ -23,6 +23,8 @@ from controlplane.stack.embedded import Stack, start
 from controlplane.stack.errors import StackError
 from controlplane.stack.ports import HOST, answers, is_free
 
+pytestmark = pytest.mark.long
+
 
 def client(stack: Stack, service: Literal["s3", "sts"] = "s3", keys: tuple[str, str, str] | None = None) -> Any:
     """With the stack's own identity, or with vended `keys`: id, secret, session token."""

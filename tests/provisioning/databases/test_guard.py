@@ -28,6 +28,8 @@ from tenants.isolation.tickets import ERASE, ContextKey, mint
 from tests.pool_by_hand import DATABASE, SCHEMA, PoolByHand
 from tests.provisioning.databases.guarded import ENTER, INSERT, NAMES, Session, enter, install, names, ticket
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(params=Keeps, ids=str, autouse=True)
 def keeps(request: pytest.FixtureRequest, by_hand: PoolByHand) -> Iterator[Keeps]:

@@ -26,6 +26,8 @@ from tests.fleet import BILLING
 from tests.provisioning.databases.conftest import MakeTenant
 from tests.shelf import Shelf
 
+pytestmark = pytest.mark.long
+
 BOOKS = """
     migrations.CreateModel("Book", [
         ("id", models.BigAutoField(primary_key=True)),

@@ -24,6 +24,8 @@ from tenants.states import Tier
 from tests.provisioning.databases.conftest import MakeTenant
 from tests.provisioning.databases.making import Made, make_tenant, new_claim
 
+pytestmark = pytest.mark.long
+
 T = TypeVar("T")
 every_tier = pytest.mark.parametrize("tier", Tier)
 own_tables = pytest.mark.parametrize("tier", [Tier.SCHEMA, Tier.DATABASE])

@@ -12,7 +12,7 @@ from tests.crashes.harness import KILLED, Workers, boundaries, lapse, undo_bound
 from tests.provisioning.engine.building import BUILD, SELL, WHOLE, inventory
 from tests.provisioning.engine.driving import Begin
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.long, pytest.mark.crash]
 
 
 def visits(acme: Tenant) -> int:

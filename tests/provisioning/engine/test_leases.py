@@ -13,7 +13,7 @@ from tests.crashes.harness import KILLED, Workers, wait_for
 from tests.provisioning.engine.building import BUILD, DIG, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin, error_of, make_due
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.long, pytest.mark.crash]
 
 LEASE_S = 1.0
 

@@ -52,6 +52,8 @@ from tests.provisioning.erasure.small import (
     stopped,
 )
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def acme(control: None, settings: Any) -> Tenant:

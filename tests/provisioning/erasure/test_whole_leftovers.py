@@ -30,6 +30,8 @@ from tenants.states import Tier
 from tests.provisioning.erasure.small import LONG_AGO, House
 from tests.provisioning.erasure.whole import approved, filled, settled, stored, wait_for_a_worker
 
+pytestmark = pytest.mark.drawn(1, among="whole erasures")
+
 STORES = sorted({eraser.store for eraser in REGISTRY.erasers})
 RUNTIME = "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}"
 OF_A_POOL = {*STORES} - {"schema", "database"}

@@ -25,6 +25,8 @@ from tests.provisioning.erasure.test_whole_restored import forget_in_the_cluster
 from tests.provisioning.erasure.whole import approved, filled, found_of, in_buckets, life_of, settled, stored
 from tests.tenants.isolation.vault import Entry, vaults
 
+pytestmark = pytest.mark.drawn(1, among="whole erasures")
+
 ADA = (Identifier("email", "Ada@Analysts.example"), Identifier("name", "Ada Lovelace"))
 WORDS = ("ada@analysts.example", "ada lovelace")
 BESIDE = """

@@ -26,6 +26,8 @@ from tenants.states import TenantState, Tier
 from tests import databases
 from tests.provisioning.erasure.whole import NOT_COVERED, approved, filled, found_of, life_of, settled, stored
 
+pytestmark = pytest.mark.drawn(1, among="whole erasures")
+
 CLUSTER = "local-1/tenure_cluster"
 
 

@@ -17,6 +17,8 @@ from tests import fleet
 from tests.fleet import BILLING, onboarded
 from tests.provisioning.rollout.conftest import Change
 
+pytestmark = pytest.mark.long
+
 EXTRA = "ALTER TABLE {0}.projects_project ADD spare int"
 SAID = ("unexpected column projects_project.spare integer",)
 

@@ -19,6 +19,8 @@ from tests.pools import pool_apart
 from tests.provisioning.rollout.building import approved, driven, states
 from tests.shelf import Shelf
 
+pytestmark = pytest.mark.long
+
 BOOK = """
     migrations.CreateModel("Book", [
         ("id", models.BigAutoField(primary_key=True)), ("title", models.CharField(max_length=50)),

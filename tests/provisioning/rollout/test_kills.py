@@ -11,7 +11,7 @@ from provisioning.rollout.workflow import ROLLOUT
 from tests.crashes.harness import BOUNDARIES, KILLED, Workers
 from tests.provisioning.rollout.building import applied, approved, made, time_passes
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.crash, pytest.mark.timeout(300)]
 
 INSIDE = [f"take targets:inside:{number}:{side}" for number in range(1, 8) for side in ("before", "after")]
 

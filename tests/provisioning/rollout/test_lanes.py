@@ -28,6 +28,8 @@ from tests.provisioning.rollout.building import (
     time_passes,
 )
 
+pytestmark = pytest.mark.long
+
 
 def lanes_of(rollout: Rollout) -> list[StepContext]:
     """Two lanes of the rollout, each with a claim of its own that holds."""

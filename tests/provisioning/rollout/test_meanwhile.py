@@ -26,6 +26,8 @@ from tests.pools import pool_apart
 from tests.provisioning.rollout.building import approved, driven, replaying, time_passes
 from tests.shelf import Shelf
 
+pytestmark = pytest.mark.long
+
 BOOK = """
     migrations.CreateModel("Book", [
         ("id", models.BigAutoField(primary_key=True)), ("title", models.CharField(max_length=50))])

@@ -33,6 +33,8 @@ from tests.provisioning.rollout.building import ALICE, driven, proposed, states
 from tests.provisioning.rollout.test_fleet import BOOK, COUNT, LETTERS, asked, books
 from tests.shelf import Shelf
 
+pytestmark = pytest.mark.long
+
 COPIED = r"""
     SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'rehearsal\_%'
     UNION ALL SELECT datname::text FROM pg_database WHERE datname LIKE 'rehearsal\_%'

@@ -29,6 +29,8 @@ from tenants.states import TenantState, Tier
 from tests.crashes.harness import KILLED, Workers
 from tests.fleet import BILLING, done, driven, onboarded
 
+pytestmark = pytest.mark.long
+
 CANARIES = {"acme": "zebra-acme", "globex": "okapi-globex"}
 
 

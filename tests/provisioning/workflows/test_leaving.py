@@ -29,6 +29,8 @@ from tenants.models import AuditEntry, Event, Plan, Tenant
 from tenants.states import DeleteReason, TenantState, Tier
 from tests.fleet import BILLING, PLANS, accepted, done, driven, onboarded
 
+pytestmark = pytest.mark.long
+
 OWN_ROLE = "pool-own-role"
 TIERS = {**{str(tier): (tier, PLANS[tier]) for tier in Tier}, "pool with roles": (Tier.POOL, OWN_ROLE)}
 

@@ -44,6 +44,8 @@ from tests.pair import Pair
 from tests.tenants.isolation.test_fields import raw
 from tests.tenants.isolation.vault import Entry, vaults
 
+pytestmark = pytest.mark.long
+
 SECRET = "the recipe is 1 part salt"
 
 

@@ -32,6 +32,8 @@ from tests.live import Live
 from tests.pair import Pair
 from tests.tenants.isolation import forge
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def taken(pair: Pair, live: Live, settings: Any) -> Iterator[Pair]:

@@ -21,6 +21,8 @@ from tests.pools import pool_apart
 from tests.provisioning.databases.conftest import MakeTenant
 from tests.shelf import Shelf
 
+pytestmark = pytest.mark.long
+
 KEY = '("id", models.BigAutoField(primary_key=True))'
 SHELVES = f"""
     migrations.CreateModel("Case", [{KEY}]),

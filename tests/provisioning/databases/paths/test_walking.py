@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import pytest
+
 from provisioning.databases.blueprint import publish
 from provisioning.databases.paths import path_between
 from provisioning.models import Release, ReleasePath
 from tests.fleet import BILLING
 from tests.provisioning.databases.paths.releasing import BOOKS, HEAD, KEY, WRITERS, WRITERS_AGE, acts, released
 from tests.shelf import Shelf
+
+pytestmark = pytest.mark.long
 
 
 def test_python_that_makes_tables_is_run_again_in_schemas_and_refused_in_pools(house: None, shelf: Shelf) -> None:

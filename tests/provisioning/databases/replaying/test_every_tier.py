@@ -15,7 +15,7 @@ from provisioning.databases.replaying import (
 from provisioning.databases.tiers import connect as connect_as_tenant
 from tests.provisioning.databases.replaying.conftest import Books, Look
 
-pytestmark = pytest.mark.drawn(1)  # of the three tiers, for each test
+pytestmark = [pytest.mark.long, pytest.mark.drawn(1)]  # of the three tiers, for each test
 
 COLUMNS = """
     migrations.AddField("Book", "isbn", models.CharField(max_length=13, default="")),

@@ -14,6 +14,8 @@ from provisioning.errors import Transient
 from provisioning.models import ReleasePath
 from tests.provisioning.databases.replaying.conftest import Books, Look
 
+pytestmark = pytest.mark.long
+
 END = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'tenure:replay'"
 COUNT_UP = """
 def count_up(apps, schema_editor):

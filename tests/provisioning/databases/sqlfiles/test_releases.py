@@ -29,6 +29,8 @@ from tests.pools import pool_apart
 from tests.provisioning.databases.sqlfiles.conftest import Folder
 from tests.provisioning.rollout.building import approved, driven, states
 
+pytestmark = pytest.mark.long
+
 ORDER = """
     INSERT INTO customer (name, email) VALUES ({name}, {email});
     INSERT INTO orders (customer_id) SELECT id FROM customer;

@@ -30,6 +30,8 @@ from tests.provisioning.erasure.rows.erasing import (
     verifier_of,
 )
 
+pytestmark = pytest.mark.long
+
 STORE_OF = {Tier.POOL: "pool_rows", Tier.SCHEMA: "schema", Tier.DATABASE: "database"}
 
 
