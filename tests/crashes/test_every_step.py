@@ -36,7 +36,7 @@ from tests.crashes.harness import KILLED, LONG_AGO, Workers, before_pivot
 from tests.crashes.inventory import NOTHING, inventory, number_of_things, things, whole
 from tests.fleet import BILLING, accepted, done, onboarded
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.crash, pytest.mark.timeout(300)]
 
 AROUND_THE_EFFECT = (Moment.STARTED, Moment.BODY_DONE)  # the engine's own tests kill at its other boundaries
 MOST_POINTS = 6  # of one run of the tests, drawn anew each time: all of them take minutes

@@ -18,6 +18,8 @@ from tenants.models import Cluster, Placement, Plan, Tenant
 from tenants.states import TenantState, Tier
 from tests.fleet import BILLING, accepted, driven, onboarded, wish
 
+pytestmark = pytest.mark.long
+
 
 def in_threads(count: int, act: Callable[[], object]) -> list[object]:
     """What `count` threads, started together, each got or raised."""

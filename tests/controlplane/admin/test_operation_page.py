@@ -14,6 +14,8 @@ from provisioning.models import EventKind, Run, RunEvent
 from tests import standing
 from tests.fleet import accepted, driven
 
+pytestmark = pytest.mark.long
+
 SIGNED_IN = 2  # session and user, before any page is looked at
 
 

@@ -16,6 +16,8 @@ from tests import standing_rollouts as made
 from tests.controlplane.admin.test_operation_page import SIGNED_IN, live_url, verbs
 from tests.staff import signed_in, someone
 
+pytestmark = pytest.mark.long
+
 ROLLOUTS = "/admin/provisioning/rollout/"
 
 

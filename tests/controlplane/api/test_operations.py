@@ -19,6 +19,8 @@ from tenants.context import TenantContext
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller
 from tests.fleet import accepted
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Mistaken(CacheNamespace):

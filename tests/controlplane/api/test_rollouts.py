@@ -13,6 +13,8 @@ from tests.controlplane.api.conftest import Caller, caller
 from tests.fleet import BILLING
 from tests.provisioning.rollout.building import PlainReplayer, driven, inside, made, time_passes
 
+pytestmark = pytest.mark.long
+
 READ_WRITE = [Scope.ROLLOUTS_READ, Scope.ROLLOUTS_WRITE]
 TERMS: dict[str, Any] = {
     "canary": ["t2-acme"],

@@ -19,6 +19,8 @@ from tenants.errors import StateConflict
 from tests.provisioning.engine.building import BOB, BUILD, SELL, WHOLE, WORKFLOWS, calls, inventory
 from tests.provisioning.engine.driving import Begin, drive, make_due
 
+pytestmark = pytest.mark.long
+
 ACTS: dict[str, Callable[..., None]] = {
     "pause": control.pause,
     "resume": control.resume,

@@ -12,6 +12,8 @@ from provisioning.providers.s3 import StoreRefused, s3_client, s3_client_as, s3_
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def handle(acme: TenantContext, claim: Claim) -> Handle:

@@ -23,6 +23,8 @@ from tests.provisioning.rollout.building import (
     states,
 )
 
+pytestmark = pytest.mark.long
+
 WAVES = [{"count": 5}, {"percent": 30}, {"percent": 100}]
 
 

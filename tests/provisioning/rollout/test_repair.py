@@ -17,6 +17,8 @@ from tenants.models import AuditEntry, Pool, Tenant
 from tests.fleet import BILLING, onboarded
 from tests.provisioning.rollout.conftest import Change
 
+pytestmark = pytest.mark.long
+
 
 def repaired(name: str) -> RepairPlan:
     target = target_named(name)

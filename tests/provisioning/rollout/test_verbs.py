@@ -28,6 +28,8 @@ from tests.provisioning.rollout.building import (
     states,
 )
 
+pytestmark = pytest.mark.long
+
 
 class TestProposing:
     def test_a_plan_says_what_each_wave_and_migration_does(self, release: Release) -> None:

@@ -19,6 +19,8 @@ from tenants.isolation.checks import databases, seams, source, tasks
 from tests.live import CHECKOUT
 from tests.pair import Pair
 
+pytestmark = pytest.mark.long
+
 SCOPED = {"ENGINE": "tenants.isolation.db.scoped"}
 DIRECTORY = {"ENGINE": "django.db.backends.postgresql"}
 HOST = "tenants.isolation.middleware.TenantHostMiddleware"

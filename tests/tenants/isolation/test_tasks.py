@@ -31,6 +31,8 @@ from tests.live import CHECKOUT, Live
 from tests.pair import Pair
 from tests.tenants.isolation import shop
 
+pytestmark = pytest.mark.long
+
 WITHIN_S = 30
 OPTIONS = ("-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle")
 KEY = base64.b64encode(secrets.token_bytes(32)).decode()

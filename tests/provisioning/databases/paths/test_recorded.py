@@ -1,8 +1,12 @@
 """What a path over several migrations tells: acts in order, in a schema and in a pool."""
 
+import pytest
+
 from provisioning.databases.paths import statements_per_migration
 from tests.provisioning.databases.paths.conftest import Walked
 from tests.provisioning.databases.paths.releasing import acts
+
+pytestmark = pytest.mark.long
 
 
 def test_publishing_records_the_path_from_the_former_release(walked: Walked) -> None:

@@ -9,7 +9,11 @@ from provisioning.databases.blueprint import publish
 from provisioning.databases.pooling import compiled_script
 from tests.fleet import BILLING
 
-pytestmark = [pytest.mark.wagtail, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.wagtail,
+    pytest.mark.drawn(1, among="other people's applications"),
+    pytest.mark.timeout(300),
+]
 
 
 def test_wagtail_can_be_pooled(house: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ from tests.provisioning.erasure.rows.erasing import erased, judged, named, one_o
 from tests.provisioning.erasure.rows.test_tenants import STORE_OF
 from tests.tenants.isolation.vault import Entry, vaults
 
+pytestmark = pytest.mark.long
+
 PERSON = {"email": "Ada@Acme.Example", "name": "Ada Lovelace"}
 STORY = """
     INSERT INTO projects_member (id, name, email, joined_at)
