@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 EVERYTHING = os.environ.get("TENURE_TESTS") == "all"
-OF_LONG_FILES = 1 / 3
+OF_LONG_FILES = 0.3
 T = TypeVar("T")
 
 Lots = dict[str, list[pytest.Item]]
