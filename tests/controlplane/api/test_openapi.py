@@ -130,7 +130,7 @@ def test_the_operations_are_those_of_the_document(documented: BaseSchema) -> Non
     assert sorted((each.method.upper(), each.path) for each in every) == sorted(OPERATIONS)
 
 
-@pytest.mark.drawn(16)
+@pytest.mark.drawn(12)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=[" ".join(each) for each in OPERATIONS])
 def test_no_answer_is_outside_the_document(
     method: str, path: str, documented: BaseSchema, fuzzer: Caller, monkeypatch: pytest.MonkeyPatch
