@@ -71,7 +71,8 @@ def postgres(folder: Path, ports: Ports, credentials: Credentials, *, durable: b
         folder=data,
         user=user,
         stop_with=signal.SIGINT,  # "fast": open transactions are rolled back, then a checkpoint
-        grace_s=30,
+        grace_s=300,  # its last checkpoint: 200 tenants on a slow disk took more than 30 s
+        ready_within_s=600,  # recovery, where that was cut short; a server that ends is noticed at once
         orphaned_with=signal.SIGQUIT,  # "immediate": the next start recovers from the log
         prepare=lambda: _clear_remains(data),
         ready=lambda: _says_ready(data) and answers(ports.postgres),  # the lock of a killed server says so still

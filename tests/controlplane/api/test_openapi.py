@@ -14,6 +14,7 @@ from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import load_all_checks
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
 from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.python._constants.orchestrator import make_constants_value_source
@@ -126,7 +127,7 @@ GENERATED = settings(
 
 
 def test_the_operations_are_those_of_the_document(documented: BaseSchema) -> None:
-    every = [result.ok() for result in documented.get_all_operations()]
+    every = [result.ok() for result in documented.get_all_operations() if isinstance(result, Ok)]
     assert sorted((each.method.upper(), each.path) for each in every) == sorted(OPERATIONS)
 
 
