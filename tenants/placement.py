@@ -2,6 +2,10 @@
 
 from uuid import UUID
 
+SENTINEL = "tenure-sentinel"
+"""The key, below a tenant's place in the object store, of what Tenure plants there: whoever looks after an erasure has
+seen it before. No file of the tenant's has this name, and nothing that is listed for the tenant names it."""
+
 
 def tenant_key(tenant_id: UUID) -> str:
     """`t_<32 hex>`: the schema, database and login role of a tenant, and the first part of its cache keys."""
@@ -11,6 +15,11 @@ def tenant_key(tenant_id: UUID) -> str:
 def cache_namespace(tenant_id: UUID, incarnation: UUID) -> str:
     """`t_<32 hex>:<32 hex>:`: what a tenant's cache keys begin with. Of fixed length, so none begins another's."""
     return f"{tenant_key(tenant_id)}:{incarnation.hex}:"
+
+
+def cache_sentinel(tenant_id: UUID) -> str:
+    """`t_<32 hex>:sentinel`: of no life, and nothing that a cache of the tenant's can name. See SENTINEL."""
+    return f"{tenant_key(tenant_id)}:sentinel"
 
 
 def bucket_name(tenant_id: UUID) -> str:

@@ -93,9 +93,19 @@ ERASURE_PLAN: dict[str, Any] = {
     "blockers": [],
     "catalog": _DIGEST,
 }
+RECORD_HOLD: dict[str, Any] = {
+    "id": "0198c1f2-e5b1-7c07-9a3f-1d2c3b4a5968",
+    "store": "pool_rows",
+    "locator": "eu-1:tenure_cluster/pool_1.billing_invoice",
+    "ground": "§ 147 AO",
+    "review_at": "2036-12-31T00:00:00Z",
+    "released_at": None,
+}
 ERASURE_EXAMPLES: dict[str, dict[str, Any]] = {
     "Erasure": ERASURE,
     "ErasureOrPlan": ERASURE,
     "ErasurePage": {"results": [_SUMMARY], "next": None, "previous": None},
     "ErasurePlan": ERASURE_PLAN,
+    "RecordHold": RECORD_HOLD,
+    "RecordHoldPage": {"results": [RECORD_HOLD], "next": None, "previous": None},
 }

@@ -19,6 +19,7 @@ from controlplane.api.leaving import (
 )
 from controlplane.api.operations import VERBS, OneOperation, Operations
 from controlplane.api.pages import TryIt, nowhere, problem_page, schema
+from controlplane.api.record_holds import RecordHolds, ReleaseRecords
 from controlplane.api.rollout_targets import SkipTarget, TargetsOfRollout
 from controlplane.api.rollout_verbs import VERBS as ROLLOUT_VERBS
 from controlplane.api.rollout_verbs import ApproveRollout
@@ -69,6 +70,8 @@ v1: list[URLPattern | URLResolver] = [
     path("erasure-requests/<str:erasure>", OneErasure.as_view()),
     path("erasure-requests/<str:erasure>/plan", PlanOfErasure.as_view()),
     path("erasure-requests/<str:erasure>/certificate", CertificateOfErasure.as_view()),
+    path("erasure-requests/<str:erasure>/record-holds", RecordHolds.as_view()),
+    path("erasure-requests/<str:erasure>/record-holds/<uuid:hold>/release", ReleaseRecords.as_view()),
     *(path(f"erasure-requests/<str:erasure>/{verb}", endpoint.as_view()) for verb, endpoint in ERASURE_VERBS.items()),
     path("erasure-certificates/status", status),
     path("erasure-certificates/keys", public_keys),

@@ -146,6 +146,8 @@ def _broken_around(document: Mapping[str, Any]) -> Iterable[str]:
     collateral = document["collateral"]
     if collateral["control_tenant_equal"] is not True or collateral["others_present"] is not True:
         yield "a neighbour changed"
+    if collateral.get("neighbours_changed", 0) != 0:  # older ones did not compare
+        yield f"rows of {collateral['neighbours_changed']} neighbours changed, for whom nobody worked"
     if collateral["excess_deletes"] != 0:
         yield f"{collateral['excess_deletes']} more were deleted than planned"
     if document["fence"]["late_writes"] != 0:

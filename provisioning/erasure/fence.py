@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from provisioning.databases.door import WITHIN, wait_until_left
 from provisioning.databases.servers import connect, server_errors
+from provisioning.erasure import sentinels
 from provisioning.models import Claim, ErasureRequest, Resource, ResourceKind
 from provisioning.providers import CacheNamespace
 from tenants.models import Placement, Tenant
@@ -33,6 +34,7 @@ def forget_cache(tenant: Tenant, claim: Claim) -> None:
     namespace = Resource.objects.filter(tenant=tenant, kind=ResourceKind.CACHE).first()
     if namespace is not None and tenant.placements.filter(active=True).exists():
         CacheNamespace().deprovision(tenant.context(), namespace.handle, claim=claim)
+        sentinels.plant_in_cache(tenant.context())
 
 
 def reopen(tenant_id: UUID) -> UUID:

@@ -53,6 +53,12 @@ class Look:
     def retained(self) -> int:
         return sum(tally.n or 0 for tally in self.tallies or () if tally.action == "retain")
 
+    @property
+    def sentinel(self) -> bool | None:
+        """Whether the tenant's sentinel was among what was counted; None: this store has none."""
+        seen = [tally.sentinel for tally in self.tallies or () if tally.sentinel is not None]
+        return any(seen) if seen else None
+
     def verdict(self, *, retained: int) -> Verdict:
         """`retained` is how many may stay, by the plan."""
         return judge(

@@ -28,6 +28,13 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
     last = {row.store: row for row in rounds if row.round == request.round}
     refuse_unclean(request, registry, last)
     approval = ErasureApproval.objects.get(request=request, pk=request.approval_id or request.pk)
+    # Neighbours are compared over the erasure, not over the month behind it, in which things happen to anybody.
+    compared = {
+        name: number
+        for name, number in (request.certificate or {}).get("collateral", {}).items()
+        if stage == "final" and name.startswith("neighbours_")
+    }
+    fence = {name: value for name, value in request.fence.items() if name != "neighbours"}
     former, proofs = request.certificate or {}, registry.proofs(scope_of(request))
     return {
         "type": TYPE,
@@ -57,7 +64,7 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
             "approved_at": _at(approval.approved_at),
         },
         # What late writers left was erased by another round; behind this one's fence nothing was written.
-        "fence": {**request.fence, "late_writes": 0, "late_before": request.fence.get("late_writes", 0)},
+        "fence": {**fence, "late_writes": 0, "late_before": fence.get("late_writes", 0)},
         "stores": [_store(row, [each for each in rounds if each.store == row.store]) for row in last.values()],
         "retained": [tally for row in last.values() for tally in _retained(row)],
         # By the time of a final one the dates of the live one are over; a verifier would name new ones each day.
@@ -66,7 +73,7 @@ def payload(request: ErasureRequest, registry: Registry, *, stage: str) -> dict[
         "recipients": [],
         "tombstone": ledger.named(request.tombstone),
         **proofs,
-        "collateral": {**proofs.get("collateral", {}), "excess_deletes": sum(map(excess, rounds))},
+        "collateral": {**proofs.get("collateral", {}), **compared, "excess_deletes": sum(map(excess, rounds))},
     }
 
 

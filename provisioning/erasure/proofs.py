@@ -17,7 +17,7 @@ from provisioning.erasure.needles import needles_of
 from provisioning.erasure.stores import Scope
 from provisioning.erasure.verifiers import VERIFIERS
 from provisioning.erasure.verifiers.clusters import clusters_of
-from provisioning.models import DataKey
+from provisioning.models import DataKey, ErasureRequest
 from provisioning.providers.keys import INDEX, PURPOSE, keyring_errors
 from tenants import audit
 from tenants.audit.checkpoints import newest
@@ -49,10 +49,14 @@ def _needles(scope: Scope) -> Mapping[str, int]:
     return {"searched": searched, "places": places, "hits": sum(tally.n or 0 for tally in found)}
 
 
-def _collateral(scope: Scope) -> Mapping[str, bool]:
-    """Whether what must be there of everybody else is there: by the control rows, not by what was there before."""
+def _collateral(scope: Scope) -> Mapping[str, bool | int]:
+    """Whether what must be there of everybody else is there, and whether what stood beside is as it was."""
     clusters = clusters_of(scope.tenant_id)
+    fence = ErasureRequest.objects.values_list("fence", flat=True).get(pk=scope.request_id)
+    seen = collateral.compared(fence.get("neighbours", {}), since=datetime.fromisoformat(fence["closed_at"]))
     return {
+        "neighbours_equal": seen.same,
+        "neighbours_changed": seen.changed,
         "control_tenant_equal": all(map(vantage.control_row_stands, clusters)),
         "others_present": not any(collateral.missing_on(cluster, scope.tenant_id) for cluster in clusters),
     }

@@ -16,7 +16,7 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Now
 
-from provisioning.erasure import sealed
+from provisioning.erasure import sealed, sentinels
 from provisioning.erasure.erasers.once_more import AGAIN
 from provisioning.erasure.errors import CannotSee, Collateral
 from provisioning.erasure.looking import Look, look
@@ -63,13 +63,14 @@ def stock_of(request: ErasureRequest, store: str, scope: Scope, registry: Regist
         items = eraser.enumerate(scope).items
     for former in rows.exclude(found=None).order_by("round"):
         items = united(sealed.opened_items(request.pk, store, former.found), items)
+    sentinel = rows.filter(sentinel=True).exists() or seen.sentinel  # a former round took it, and had seen it
     found = sealed.sealed_items(request.pk, store, items)
     with write():
         row, _made = ErasureStore.objects.update_or_create(
             request=request,
             round=request.round,
             store=store,
-            defaults={"planned": seen.total, "retained": seen.retained, "found": found},
+            defaults={"planned": seen.total, "retained": seen.retained, "found": found, "sentinel": sentinel},
         )
     return row
 
@@ -200,7 +201,7 @@ def keep(row: ErasureStore, seen: Look, verdict: Verdict) -> None:
         absent=max(0, (row.planned or 0) - (row.deleted - row.late) - row.retained),
         judged_at=Now(),
         judged={
-            "control": verdict.control.method,
+            "control": verdict.control.method + sentinels.said(before=row.sentinel, now=seen.sentinel),
             "covered": len(verdict.coverage.covered),
             "waived": [asdict(waiver) for waiver in verdict.coverage.waived],
             "residue": [asdict(each) for each in verdict.residue],

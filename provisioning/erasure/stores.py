@@ -54,7 +54,10 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How much is in one place. `locator` names a table, bucket or key pattern, never a value in it."""
+    """How much is in one place. `locator` names a table, bucket or key pattern, never a value in it.
+
+    `sentinel`: whether what was planted for the tenant was among what was counted; None: nothing is, in such a place.
+    """
 
     locator: str
     n: int | None
@@ -62,6 +65,7 @@ class Tally:
     action: Action = "delete"
     ground: str = ""
     until: datetime | None = None
+    sentinel: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

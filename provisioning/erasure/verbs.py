@@ -176,13 +176,14 @@ def hold_records(
     actor: Actor,
     key: str,
 ) -> RecordHold:
-    """Keep some records although the rest goes; what was approved before is void. Raises InvalidErasure."""
+    """Keep some records although the rest goes; what was approved is void. Raises InvalidErasure, PlanBlocked."""
     if not ground.strip() or not store or not locator:
         raise InvalidErasure("A hold names a store, a place in it, and a ground.", field="ground")
     if review_at <= timezone.now():
         raise InvalidErasure("A hold is looked at again on a day that is to come.", field="review_at")
     named = {"store": store, "locator": locator}
     with suppress(Repeated), acting(request, "hold_records", actor=actor, key=key) as held:
+        _refuse_unknown_place(held, store, locator)
         RecordHold.objects.get_or_create(
             request=held,
             released_at=None,
@@ -228,6 +229,19 @@ def _plan_anew(request: ErasureRequest, *, actor: Actor) -> None:
         request.to(ErasureState.PLANNING, actor=actor, look_at=Now())
     elif request.state == ErasureState.PLANNING:
         ErasureRequest.objects.filter(pk=request.pk).update(counted=None, look_at=Now(), version=F("version") + 1)
+
+
+def _refuse_unknown_place(request: ErasureRequest, store: str, locator: str) -> None:
+    """A hold upon what nobody has found would keep nothing, and nobody would notice."""
+    frozen = plan_of_erasure(request)
+    counted = frozen.document if frozen is not None else request.counted
+    if counted is None:
+        raise PlanBlocked(f"The plan of {request.public_id} is being counted.", cure="Try again in a moment.")
+    places = {(each["store"], tally["locator"]) for each in counted["stores"] for tally in each["tallies"]}
+    if (store, locator) not in places:
+        raise InvalidErasure(
+            "The plan names no such place.", cure="Name store and place as the plan does.", field="locator"
+        )
 
 
 def _check_reason(reason: str) -> None:

@@ -89,8 +89,9 @@ class ErasureRequest(models.Model):
 
     `identifiers` and each store's `found` are sealed under the request's own key (`owner_ref` is this id), which is
     destroyed when the request has ended. `kinds` says of which kind they are, in words like "email"; `subject_digest`
-    is a keyed hash of the first. `counted` is the last look of the verifiers while nobody has proposed. `clock` and
-    `fence` are as the certificate prints them. `look_at` is when the sweep looks again. `certificate` is the payload.
+    is a keyed hash of the first. `counted` is the last look of the verifiers while nobody has proposed. `fence` is
+    as the certificate prints it, beside `neighbours`, which `collateral.standing_beside` gave. `look_at` is when the
+    sweep looks again. `certificate` is the payload.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -22,8 +22,9 @@ class Judged(models.TextChoices):
 class ErasureStore(models.Model):
     """One store of one round. `planned` was counted behind the fence, by the verifier; the rest says what became of it.
 
-    `passes` counts how often the eraser has come to its end: outside stores are gone through again in phase 6. `found`
-    is the sealed enumeration. `failed` is findings. `verdict`, `remaining` and `judged` are the verifier's last word.
+    `passes` counts how often the eraser has come to its end: outside stores are gone through again in phase 6.
+    `found` is the sealed enumeration, `sentinel` whether the verifier saw it before anything went. `failed` is
+    findings. `verdict`, `remaining` and `judged` are the verifier's last word.
     """
 
     request = models.ForeignKey(ErasureRequest, on_delete=models.PROTECT, related_name="stores", db_index=False)
@@ -37,6 +38,7 @@ class ErasureStore(models.Model):
     remaining = models.PositiveBigIntegerField(null=True)
     failed = models.JSONField(default=list)
     found = models.BinaryField(null=True)
+    sentinel = models.BooleanField(null=True, help_text="Null: none is planted in such a store.")
     cursor = models.TextField(null=True)  # noqa: DJ001  null: at the beginning, or at the end
     passes = models.PositiveSmallIntegerField(default=0)
     verdict = models.CharField(max_length=16, choices=Judged.choices, default="", blank=True)

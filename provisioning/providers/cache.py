@@ -28,7 +28,7 @@ from provisioning.errors import Permanent, Transient
 from provisioning.models import Claim, Handle, ResourceKind
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
-from tenants.placement import cache_namespace
+from tenants.placement import cache_namespace, cache_sentinel
 
 SCAN_COUNT = 1_000  # keys the server looks at per round trip, about 1 ms of its time
 CHUNKS_PER_CALL = 10
@@ -65,8 +65,9 @@ class CacheNamespace:
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         namespace = _own_namespace(tenant, handle)
+        known = (namespace.encode(), cache_sentinel(tenant.tenant_id).encode())
         with cache_errors():
-            former = next((key for key in _keys(f"{tenant.key}:*") if not key.startswith(namespace.encode())), None)
+            former = next((key for key in _keys(f"{tenant.key}:*") if not key.startswith(known)), None)
         if former is not None:
             message = (
                 "The cache holds keys of this tenant under another incarnation: an earlier life's, or a mistake's."
@@ -88,6 +89,8 @@ class CacheNamespace:
         for _chunk in range(CHUNKS_PER_CALL):
             if not self.erase(tenant, handle, limit=SCAN_COUNT):
                 break
+        with cache_errors():
+            _client().unlink(cache_sentinel(tenant.tenant_id))
         if left := self.count(tenant, handle):
             raise CacheUnreachable(f"{left} cache keys are left; the rest goes next time.", left=left)
 

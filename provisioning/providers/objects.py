@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from provisioning.providers.bucket import PAGE, Place
 from provisioning.providers.s3 import BucketMissing, error_code, s3_client, s3_errors
+from tenants.placement import SENTINEL
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
@@ -47,7 +48,7 @@ class Opened:
 
 
 def keys_after(place: Place, after: str, *, limit: int = PAGE) -> list[str]:
-    """At most `limit` keys that follow this one, in the order of their bytes; none is a passport's."""
+    """At most `limit` keys that follow this one, in the order of their bytes; none is a passport's, or Tenure's."""
     found: list[str] = []
     client = s3_client()
     while not found:
@@ -57,7 +58,7 @@ def keys_after(place: Place, after: str, *, limit: int = PAGE) -> list[str]:
         keys = [each["Key"].removeprefix(place.prefix) for each in page.get("Contents", ())]
         if not keys:
             break
-        found = [key for key in keys if not key.startswith(FOLDER)]
+        found = [key for key in keys if not key.startswith(FOLDER) and key != SENTINEL]
         after = AFTER_FOLDER if keys[-1].startswith(FOLDER) else keys[-1]
     return found
 

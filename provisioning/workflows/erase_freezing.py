@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import AT_ONCE, Again, Body, Done, Outcome, StepContext
-from provisioning.erasure import fence, holds, ledger, plan, rounds, settling
+from provisioning.erasure import collateral, fence, holds, ledger, plan, rounds, settling
 from provisioning.erasure.errors import NoLongerWanted, PlanDrifted
 from provisioning.erasure.registry import Registry
 from provisioning.erasure.scoping import kind_of, scope_of
@@ -101,7 +101,7 @@ def open_again(ctx: StepContext) -> Outcome:
 
 
 def take_stock(registry: Registry) -> Body:
-    """Count behind the fence, and enumerate what erasing will destroy: a store a turn, sealed."""
+    """Count behind the fence, and enumerate what erasing will destroy: a store a turn, sealed; then look beside."""
 
     def do(ctx: StepContext) -> Outcome:
         request = wanted(ctx, ErasureState.FREEZING, ErasureState.ERASING)
@@ -112,9 +112,11 @@ def take_stock(registry: Registry) -> Body:
         if at < len(stores):
             rounds.stock_of(request, stores[at], scope_of(request), registry, write=ctx.control)
             return Again(AT_ONCE, cursor={"at": at + 1}, note=f"{at + 1} of {len(stores)} stores counted")
-        if request.state == ErasureState.FREEZING:
-            holds.refuse_held(request)
-        return Done({"stores": len(stores)})
+        if request.state != ErasureState.FREEZING:
+            return Done({"stores": len(stores)})
+        holds.refuse_held(request)
+        beside = collateral.standing_beside(request.tenant_id, quiet_since=timezone.now() - settling.soak())
+        return Done({"stores": len(stores)}, also=lambda: keep_fence(request, neighbours=beside))
 
     return do
 

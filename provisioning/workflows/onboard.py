@@ -1,5 +1,6 @@
 """Onboarding: from an accepted wish to a tenant whose doors are open."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -8,7 +9,8 @@ from django.utils import timezone
 
 from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
 from provisioning.engine.record import ENGINE
-from provisioning.engine.workflow import Again, Done, Outcome, Step, StepContext, Workflow
+from provisioning.engine.workflow import Again, Body, Done, Outcome, Step, StepContext, Workflow
+from provisioning.erasure import sentinels
 from provisioning.errors import Permanent
 from provisioning.models import Queue, Resource, ResourceKind
 from provisioning.rollout.holding import at_work_in
@@ -26,6 +28,7 @@ from provisioning.workflows.resources import (
 from tenants import events
 from tenants.audit import AuditAction, ObjectType
 from tenants.audit import write as audit
+from tenants.context import TenantContext
 from tenants.events import EventType
 from tenants.models import Placement, Tenant
 from tenants.states import TenantState, Tier
@@ -125,9 +128,21 @@ def state_changed(ctx: StepContext) -> None:
     )
 
 
-def create(name: str, kind: ResourceKind, *, minutes: int = 2) -> Step:
+def planted(kind: ResourceKind, plant: Callable[[TenantContext], None]) -> Body:
+    """A step's body that makes a resource, with the sentinel in it; what removes the resource takes both."""
+    made = make(kind)
+
+    def do(ctx: StepContext) -> Outcome:
+        outcome = made(ctx)
+        plant(context_of(ctx))
+        return outcome
+
+    return do
+
+
+def create(name: str, kind: ResourceKind, *, do: Body | None = None, minutes: int = 2) -> Step:
     """A step that makes one kind of resource, undone by removing it."""
-    return Step(name=name, do=make(kind), undo=remove(kind), timeout=timedelta(minutes=minutes))
+    return Step(name=name, do=do or make(kind), undo=remove(kind), timeout=timedelta(minutes=minutes))
 
 
 ONBOARD = Workflow(
@@ -141,9 +156,17 @@ ONBOARD = Workflow(
         create("create data key", ResourceKind.DATA_KEY),
         create("create database", ResourceKind.DATABASE, minutes=10),
         create("create role", ResourceKind.ROLE),
-        create("create bucket", ResourceKind.BUCKET),
+        create(
+            "create bucket",
+            ResourceKind.BUCKET,
+            do=planted(ResourceKind.BUCKET, sentinels.plant_in_bucket),
+        ),
         create("prove credentials", ResourceKind.STORAGE_CREDENTIALS),
-        create("open cache namespace", ResourceKind.CACHE),
+        create(
+            "open cache namespace",
+            ResourceKind.CACHE,
+            do=planted(ResourceKind.CACHE, sentinels.plant_in_cache),
+        ),
         Step(name="add domain", do=add_domain, undo=remove_domain, atomic=True),
         Step(name="verify", do=verify, changes_nothing=True, timeout=timedelta(minutes=5)),
         Step(name="activate", do=activate, atomic=True, pivot=True),

@@ -34,7 +34,7 @@ from tenants.isolation import credentials
 from tenants.isolation.credentials import StorageCredentials
 from tenants.isolation.file_names import is_safe
 from tenants.isolation.refusals import Layer, refused
-from tenants.placement import bucket_name, pool_bucket
+from tenants.placement import SENTINEL, bucket_name, pool_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -100,13 +100,14 @@ class TenantStorage(Storage):
         """Names of folders and of files directly below `path`; the empty path is the tenant's top."""
         session, client = _opened()
         prefix = f"{_key(session, path.rstrip('/'))}/" if path.strip("/.") else session.prefix
+        unseen = {prefix, f"{session.prefix}{SENTINEL}"}
         folders: list[str] = []
         files: list[str] = []
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=session.bucket, Prefix=prefix, Delimiter="/")
         with _errors(path):
             for page in pages:
                 folders += [each["Prefix"][len(prefix) : -1] for each in page.get("CommonPrefixes", ())]
-                files += [each["Key"][len(prefix) :] for each in page.get("Contents", ()) if each["Key"] != prefix]
+                files += [each["Key"][len(prefix) :] for each in page.get("Contents", ()) if each["Key"] not in unseen]
         return folders, files
 
     def _open(self, name: str, mode: str = "rb") -> File[bytes]:
@@ -241,10 +242,14 @@ def _client(maker: boto3.session.Session, session: StorageCredentials) -> S3Clie
 
 
 def _key(session: StorageCredentials, name: str) -> str:
-    """The object's key. SuspiciousFileOperation for a name that could leave the prefix, here or in a proxy."""
+    """The object's key. SuspiciousFileOperation for a name that could leave the prefix, here or in a proxy, and for
+    Tenure's own.
+    """
     if not is_safe(name):
         refused(Layer.STORAGE, "name leads out")
         raise SuspiciousFileOperation(f"{name[:100]!r} is not a name for a tenant's file.")
+    if name.partition("/")[0] == SENTINEL:
+        raise SuspiciousFileOperation(f"{SENTINEL} is Tenure's own: take another name.")
     return f"{session.prefix}{name}"
 
 

@@ -24,7 +24,7 @@ from provisioning.providers.bucket import PAGE, NotOwnBucket, Place
 from provisioning.providers.s3 import BucketMissing, s3_client, s3_errors
 from tenants.findings import Finding, Severity
 from tenants.models import Placement
-from tenants.placement import bucket_name, pool_bucket, tenant_key
+from tenants.placement import SENTINEL, bucket_name, pool_bucket, tenant_key
 
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload"})
 BATCH = PAGE // 2  # in one request: a store that is busy takes some milliseconds a key, and we wait 10 s
@@ -193,10 +193,13 @@ def places_of(tenant_id: UUID) -> Iterator[Place]:
 
 
 def names(identifiers: tuple[Identifier, ...], keys: Any) -> Wanted:
-    """Whether a key is one of `keys`, is named outright by an identifier, or holds one that is searched for."""
+    """Whether a key is one of `keys`, is named outright by an identifier, or holds one that is searched for.
+
+    The tenant's sentinel is nobody's, whatever short word is searched for.
+    """
     exact = {*keys, *(each.value for each in identifiers if each.kind == OBJECT_KEY)}
     needles = [each.value.lower() for each in identifiers if each.kind != OBJECT_KEY and each.value]
-    return lambda key: key in exact or any(needle in key.lower() for needle in needles)
+    return lambda key: key != SENTINEL and (key in exact or any(needle in key.lower() for needle in needles))
 
 
 def _everything(_key: str) -> bool:

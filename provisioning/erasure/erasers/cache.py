@@ -15,7 +15,7 @@ from redis import Redis
 
 from provisioning.erasure.stores import Budget, Enumeration, Kind, Lease, Progress, Scope
 from provisioning.providers.cache import SCAN_COUNT, cache_errors
-from tenants.placement import tenant_key
+from tenants.placement import cache_sentinel, tenant_key
 
 
 class CacheEraser:
@@ -36,10 +36,12 @@ class CacheEraser:
     def erase(self, scope: Scope, found: Enumeration, cursor: str | None, budget: Budget, lease: Lease) -> Progress:
         """Walks twice: SCAN promises only the keys that were there all the time. Raises CacheUnreachable."""
         deleted, walks = 0, 0
+        spared = cache_sentinel(scope.tenant_id).encode() if scope.kind == "subject" else None
         with cache_errors():
             while walks < 2:  # noqa: PLR2004  as the docstring says
                 for client in _databases():
-                    for keys in _chunks(client.scan_iter(match=_pattern(scope), count=SCAN_COUNT)):
+                    found_keys = client.scan_iter(match=_pattern(scope), count=SCAN_COUNT)
+                    for keys in _chunks(key for key in found_keys if key != spared):
                         lease()
                         about = [key for key in keys if scope.kind == "tenant" or _speaks_of(scope, client, key)]
                         gone = int(client.unlink(*keys))

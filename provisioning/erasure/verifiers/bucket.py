@@ -21,7 +21,7 @@ from provisioning.providers.credentials import LONGEST_S, SHORTEST_S
 from provisioning.providers.s3 import error_code, s3_client_as, s3_errors, sts_client
 from tenants.findings import Finding, Severity
 from tenants.models import Placement
-from tenants.placement import pool_bucket
+from tenants.placement import SENTINEL, pool_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -90,11 +90,9 @@ class BucketVerifier:
     def count(self, scope: Scope) -> tuple[Tally, ...]:
         """A tally a bucket that is there; one of 0 where none is."""
         client = looking()
-        tallies = [
-            Tally(f"bucket:{bucket}", sum(1 for key in _keys(client, bucket, prefix) if _counts(scope, bucket, key)))
-            for bucket, prefix in _places(client, scope.tenant_id)
-        ]
-        return tuple(tallies) or (Tally(f"bucket:{_own(scope.tenant_id)}", 0),)
+        tallies = [_tally(client, scope, bucket, prefix) for bucket, prefix in _places(client, scope.tenant_id)]
+        none = None if scope.kind == "subject" else False
+        return tuple(tallies) or (Tally(f"bucket:{_own(scope.tenant_id)}", 0, sentinel=none),)
 
     def control(self, scope: Scope) -> Control:
         """The same listing finds a version, a delete marker and an unfinished upload in a bucket of Tenure's own, and
@@ -201,11 +199,28 @@ def _pages(client: "S3Client", kind: Any, bucket: str, prefix: str) -> Iterator[
                 raise
 
 
+def _tally(client: "S3Client", scope: Scope, bucket: str, prefix: str) -> Tally:
+    """One list gives both: how many there are, and whether the sentinel is one of them."""
+    number, seen = 0, False
+    for key in _keys(client, bucket, prefix):
+        if _counts(scope, bucket, key):
+            number += 1
+            seen = seen or _name(scope, bucket, key) == SENTINEL
+    return Tally(f"bucket:{bucket}", number, sentinel=None if scope.kind == "subject" else seen)
+
+
+def _name(scope: Scope, bucket: str, key: str) -> str:
+    """The key as the tenant knows it: without the prefix of a pool."""
+    return key if bucket == _own(scope.tenant_id) else key.partition("/")[2]
+
+
 def _counts(scope: Scope, bucket: str, key: str) -> bool:
     """Whether this key is in the scope: any of a tenant's, and of a person's those that are named after it."""
     if scope.kind == "tenant":
         return True
-    name = key if bucket == _own(scope.tenant_id) else key.partition("/")[2]
+    name = _name(scope, bucket, key)
+    if name == SENTINEL:
+        return False
     for identifier in scope.identifiers:
         if identifier.kind == "object_key":
             if name == identifier.value:

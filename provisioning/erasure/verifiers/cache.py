@@ -9,6 +9,7 @@ from provisioning.erasure.controls import CACHE_KEY, CONTROL_ID
 from provisioning.erasure.stores import Control, Coverage, Kind, Residue, Scope, Tally
 from provisioning.erasure.verifiers.key_spaces import holds_needle, scanned, server, values_of
 from tenants.findings import Finding
+from tenants.placement import cache_sentinel
 
 
 class CacheVerifier:
@@ -26,7 +27,7 @@ class CacheVerifier:
 
     def count(self, scope: Scope) -> tuple[Tally, ...]:
         with server(settings.CACHE_URL) as databases:
-            return tuple(Tally(_locator(client), _left(client, scope)) for client in databases)
+            return tuple(_left(client, scope) for client in databases)
 
     def control(self, scope: Scope) -> Control:
         """The same scan finds a permanent key of Tenure's own."""
@@ -42,10 +43,11 @@ def _locator(client: Any) -> str:
     return f"cache:db{client.connection_pool.connection_kwargs['db']}"
 
 
-def _left(client: Any, scope: Scope) -> int:
+def _left(client: Any, scope: Scope) -> Tally:
     """By the id in both ways of writing it, wherever in the key it stands."""
     forms = (scope.tenant_id.hex, str(scope.tenant_id))
     keys = {key for form in forms for key in scanned(client, f"*{form}*")}
     if scope.kind == "tenant":
-        return len(keys)
-    return sum(holds_needle(key + b"\n" + b"\n".join(values_of(client, key)), scope) for key in keys)
+        return Tally(_locator(client), len(keys), sentinel=cache_sentinel(scope.tenant_id).encode() in keys)
+    found = sum(holds_needle(key + b"\n" + b"\n".join(values_of(client, key)), scope) for key in keys)
+    return Tally(_locator(client), found)

@@ -187,6 +187,30 @@ def test_what_stands_in_the_way_is_typed_and_says_what_to_do(house: House, alice
     assert refused(alice.post(f"{path}/approve")) == (403, "SCOPE_MISSING")
 
 
+def test_records_that_a_law_keeps_are_held_listed_and_released(house: House, alice: Caller, bob: Caller) -> None:
+    made = alice.post("erasure-requests", wish(house, **PERSON))
+    path = f"erasure-requests/{made.json()['id']}"
+    alice.post(f"{path}/prove-identity", {"evidence": str(uuid4())})
+    review = (timezone.now() + timedelta(days=300)).isoformat()
+    body = {"store": "shelf", "locator": "shelf.law", "ground": "tax law", "review_at": review}
+    holds = f"{path}/record-holds"
+    assert refused(alice.post(holds, body)) == (409, "STATE_CONFLICT")  # nobody has counted yet
+    house.swept(row(made))
+    nowhere = alice.post(holds, {**body, "locator": "shelf.lawn"})
+    assert (refused(nowhere), nowhere.json()["errors"][0]["field"]) == ((422, "VALIDATION_FAILED"), "locator")
+    assert refused(bob.post(holds, body)) == (403, "SCOPE_MISSING")
+    alice.post(f"{path}/propose")
+    held = alice.post(holds, body, key="a-key-of-16-characters")
+    again = alice.post(holds, body, key="a-key-of-16-characters")
+    assert (held.status_code, again.content, row(made).state) == (201, held.content, "planning")
+    listed = bob.get(holds).json()
+    assert (listed["results"], listed["next"]) == ([held.json()], None)
+    release = f"{holds}/{held.json()['id']}/release"
+    assert refused(alice.post(f"{holds}/{uuid4()}/release")) == (404, "NOT_FOUND")
+    assert alice.post(release).json()["id"] == made.json()["id"]  # nothing has gone: they go with the rest
+    assert bob.get(holds).json()["results"][0]["released_at"] is not None
+
+
 def test_no_key_holds_both_sides(control: None) -> None:
     with pytest.raises(BothSides):
         make_key(principal="eve", name="both", scopes=[*ASKS, *DECIDES], actor=BILLING)

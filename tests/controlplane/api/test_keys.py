@@ -101,6 +101,7 @@ NEEDS = [
     ("get", "erasure-requests/ers_x/certificate", Scope.ERASURE_READ),
     ("post", "erasure-requests", Scope.ERASURE_REQUEST),
     ("post", "erasure-requests/ers_x/cancel", Scope.ERASURE_REQUEST),
+    ("post", "erasure-requests/ers_x/record-holds", Scope.ERASURE_REQUEST),
     ("post", "erasure-requests/ers_x/approve", Scope.ERASURE_APPROVE),
     ("post", "erasure-requests/ers_x/reject", Scope.ERASURE_APPROVE),
 ]

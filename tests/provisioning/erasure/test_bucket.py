@@ -9,7 +9,7 @@ from provisioning.erasure.erasers.bucket import BucketEraser
 from provisioning.erasure.stores import Budget, Identifier, Progress
 from provisioning.erasure.verifiers.bucket import BucketVerifier, looking
 from provisioning.providers.s3 import s3_client
-from tenants.placement import bucket_name, pool_bucket
+from tenants.placement import SENTINEL, bucket_name, pool_bucket
 from tests.provisioning.erasure.conftest import Neighbours
 from tests.provisioning.erasure.counting import Killed, erased, scope_of, total, verdict
 from tests.provisioning.providers.conftest import remove_bucket
@@ -80,12 +80,14 @@ def test_of_a_person_go_the_files_that_are_named_after_it_or_by_its_rows(neighbo
         neighbours.acme,
         Identifier("email", "Ada@Example.com"),
         Identifier("object_key", "invoice.pdf"),
+        Identifier("text", "sentinel"),
         subject=True,
     )
+    s3_client().put_object(Bucket=pool, Key=f"{neighbours.acme.key}/{SENTINEL}", Body=b"")
     assert total(VERIFIER, scope) == 8
     assert erased(ERASER, scope) == 8
     assert verdict(VERIFIER, scope).status == "clean"
-    assert total(VERIFIER, scope_of(neighbours.acme)) == 2  # the unfinished films
+    assert total(VERIFIER, scope_of(neighbours.acme)) == 3  # the unfinished films, and what proves an erasure later
     assert len(inventory(pool, f"{neighbours.globex.key}/")) == 4
     remove_bucket(neighbours.acme_before, None)  # type: ignore[arg-type]
 

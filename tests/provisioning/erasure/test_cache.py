@@ -6,6 +6,7 @@ from provisioning.erasure import controls
 from provisioning.erasure.erasers.cache import CacheEraser
 from provisioning.erasure.stores import Identifier
 from provisioning.erasure.verifiers.cache import CacheVerifier
+from tenants.placement import cache_sentinel
 from tests.provisioning.erasure.conftest import Neighbours
 from tests.provisioning.erasure.counting import Killed, erased, scope_of, total, verdict
 
@@ -49,5 +50,7 @@ def test_what_is_cached_of_a_person_is_found_in_the_value(neighbours: Neighbours
         controls.plant(acme.tenant_id)
         cache.hset(f"{acme.key}:{acme.incarnation.hex}:people", "7", "ada@example.com")
         cache.set(f"{acme.key}:{acme.incarnation.hex}:other", "grace@example.com")
+        cache.set(cache_sentinel(acme.tenant_id), "1")
         assert (total(VERIFIER, scope), erased(ERASER, scope)) == (1, 1)
+        assert cache.keys(f"{acme.key}:*") == [cache_sentinel(acme.tenant_id).encode()]
         assert verdict(VERIFIER, scope).status == "clean"

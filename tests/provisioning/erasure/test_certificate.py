@@ -146,6 +146,7 @@ UNTRUE: dict[str, dict[str, Any]] = {
     "retained without a ground": changed("retained.0.ground", ""),
     "a needle": changed("needles.hits", 1),
     "a neighbour that changed": changed("collateral.control_tenant_equal", False),
+    "a shut neighbour's rows that changed": changed("collateral.neighbours_changed", 1),
     "too many deleted": changed("collateral.excess_deletes", 3),
     "a late writer": changed("fence.late_writes", 2),
     "a tampered audit log": changed("audit.verdict", "dirty"),

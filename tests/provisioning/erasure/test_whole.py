@@ -48,6 +48,8 @@ def test_a_tenant_is_gone_and_its_neighbour_is_as_before(stack: Stack, tier: Tie
     for store in (rows, "bucket", "cache", "queues", "keys", "control_rows", "audit_payload", "roles"):
         assert lines[store]["planned"] > 0, store
         assert lines[store]["verdict"] == "clean"
+    for store in ("bucket", "cache"):
+        assert lines[store]["control"].endswith("; its sentinel, seen before, is gone")
     assert (document["retained"], document["needles"]["hits"]) == ([], 0)
     assert audit.verify(acme.audit_chain).intact
 

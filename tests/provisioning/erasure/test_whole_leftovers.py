@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +26,9 @@ from provisioning.models import DataKey, ErasureCertificate, ErasureRequest, Era
 from provisioning.providers.s3 import s3_client
 from provisioning.workflows.erase_sweep import sweep_erasures
 from tenants.models import AuditEntry, Domain, Pool, Tenant
-from tenants.placement import pool_role, tenant_key
+from tenants.placement import cache_sentinel, pool_role, tenant_key
 from tenants.states import Tier
+from tests.fleet import done, onboarded
 from tests.provisioning.erasure.small import LONG_AGO, House
 from tests.provisioning.erasure.whole import approved, filled, settled, stored, wait_for_a_worker
 
@@ -44,6 +46,9 @@ def no_soak(house: None, settings: Any) -> None:
 
 def test_no_certificate_while_somebody_is_missing_or_blind_or_anything_is_left(stack: Stack, settings: Any) -> None:
     acme = filled("acme-left-gmbh", Tier.POOL)
+    done(lifecycle.suspend, onboarded("globex", Tier.POOL))
+    with Redis.from_url(project.CACHE_URL) as cache:
+        assert cache.delete(cache_sentinel(acme.pk))  # as if it were older than sentinels
     small = stored(acme)
     with table_made_by_hand(stack):
         request = small.swept(small.asked())
@@ -74,7 +79,12 @@ def test_no_certificate_while_somebody_is_missing_or_blind_or_anything_is_left(s
     assert all(reasons for reasons in dirty.values()), dirty
     assert request.fence["late_writes"] >= len(OF_A_POOL)
     settled(small, request)
-    assert ErasureCertificate.objects.count() == 1
+    (paper,) = ErasureCertificate.objects.all()
+    beside = json.loads(paper.document)["collateral"]
+    assert (beside["neighbours_equal"], beside["neighbours_changed"]) == (1, 0)
+    said = {line["store"]: line["control"].partition("; ")[2] for line in json.loads(paper.document)["stores"]}
+    assert said["bucket"].endswith("its sentinel, seen before, is gone")  # by the first round, whose row had seen it
+    assert said["cache"] == "no sentinel"
 
 
 def checked_once(small: House, request: ErasureRequest) -> None:

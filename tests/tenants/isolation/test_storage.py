@@ -29,7 +29,7 @@ from tenants.errors import NoTenant
 from tenants.isolation import credentials
 from tenants.isolation.credentials import Credentials, StorageCredentials
 from tenants.isolation.storage import StorageRefused, TenantStorage, _clients, _key, _opened, foreign_storages
-from tenants.placement import pool_bucket
+from tenants.placement import SENTINEL, pool_bucket
 from tenants.states import Tier
 from tests.pair import Pair
 
@@ -64,7 +64,7 @@ def test_what_a_storage_promises(pair: Pair, storage: Storage) -> None:
         assert (storage.exists("a/b.txt"), storage.size("a/b.txt")) == (True, 5)
         assert timezone.now() - storage.get_modified_time("a/b.txt") < timedelta(minutes=5)
         assert storage.listdir("a") == ([], ["b.txt"])
-        assert storage.listdir("")[0] == ["a"]
+        assert storage.listdir("") == (["a"], [])  # and not the sentinel, which lies there, too
         storage.delete("a/b.txt")
         storage.delete("a/b.txt")
         for ask in (storage.size, storage.get_modified_time, storage.open):
@@ -122,6 +122,7 @@ def test_without_a_scope_there_is_no_storage(pair: Pair) -> None:
         *("..", "a/..", "...", ".. /b", "a/ /b", "\ud800", "a/%2e%2e/b", "%2E./b", "%252e%252e/b", "a%2fb", "a%5cb"),
         *("a%00b", "a%2525252fb", "\uff0e\uff0e/b", "\u2024\u2024/b", "a\uff0fb", "a\u2215b", "a\u2044..\u2044b"),
         *("a\uff3cb", "\u202ea", "a\u200bb", "\u2025/b", "%ef%bc%8e%ef%bc%8e/b", "\uff052e\uff052e/b"),
+        *("tenure-sentinel", "tenure-sentinel/b"),
     ],
 )
 def test_a_name_that_could_leave_the_tenants_files_is_refused(pair: Pair, storage: Storage, name: str) -> None:
@@ -200,7 +201,7 @@ def test_a_tenants_credentials_are_refused_at_anothers_bucket(pair: Pair, storag
         aws_session_token=session.session_token,
         config=Config(s3={"addressing_style": "path"}),
     )
-    assert client.list_objects_v2(Bucket=session.bucket)["KeyCount"] == 0
+    assert [each["Key"] for each in client.list_objects_v2(Bucket=session.bucket)["Contents"]] == [SENTINEL]
     for refused in (
         lambda: client.get_object(Bucket=theirs, Key="plan.txt"),
         lambda: client.list_objects_v2(Bucket=theirs),

@@ -1,10 +1,13 @@
 """A whole tenant goes from each tier; its neighbour is byte for byte as before."""
 
 from contextlib import closing
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
 import pytest
+from django.db.models import F
+from django.utils import timezone
 from psycopg import sql
 
 from provisioning.databases import guard, tiers
@@ -12,9 +15,18 @@ from provisioning.databases.ddl import OWNER
 from provisioning.databases.erasing.containers import DatabaseHeld, DependedOn
 from provisioning.databases.pooling import compiled
 from provisioning.databases.servers import session
-from provisioning.erasure.collateral import Collateral, hashes_of, others_on, refuse_difference, refuse_excess
+from provisioning.erasure.collateral import (
+    Collateral,
+    Compared,
+    compared,
+    hashes_of,
+    others_on,
+    refuse_difference,
+    refuse_excess,
+    standing_beside,
+)
 from provisioning.erasure.stores import Tally
-from tenants.models import Cluster, Placement, Pool
+from tenants.models import Cluster, Placement, Pool, Tenant
 from tenants.placement import pool_group
 from tenants.states import Tier
 from tests.provisioning.databases.conftest import MakeTenant
@@ -76,6 +88,22 @@ def test_a_neighbours_changed_row_and_a_row_too_many_are_collateral(tenant: Make
         refuse_difference(before, hashes_of(acme.context), whose=acme.context.tenant_id)
     with pytest.raises(Collateral, match="4 items where 3"):
         refuse_excess([Tally("a", 1), Tally("b", 2)], 4, store="pool_rows")
+
+
+@pytest.mark.parametrize("tier", [Tier.POOL, Tier.SCHEMA])
+def test_of_neighbours_those_that_are_shut_are_compared(tier: Tier, tenant: MakeTenant) -> None:
+    acme, globex = tenant("acme", Tier.POOL), tenant("globex", tier)
+    row, now = Tenant.objects.filter(pk=globex.context.tenant_id), timezone.now()
+    row.update(state="active", state_since=now)
+    assert standing_beside(acme.context.tenant_id, quiet_since=now) == {}
+    row.update(state="suspended")
+    assert standing_beside(acme.context.tenant_id, quiet_since=now - timedelta(seconds=1)) == {}
+    beside = standing_beside(acme.context.tenant_id, quiet_since=now)
+    assert compared(beside, since=now) == Compared(same=1, changed=0)
+    furnish(globex)
+    assert compared(beside, since=now) == Compared(same=0, changed=1)
+    row.update(version=F("version") + 1)  # whatever was done to it by name is nobody's collateral
+    assert compared(beside, since=now) == Compared(same=0, changed=0)
 
 
 def test_what_was_left_anywhere_in_the_database_is_counted_and_named(
