@@ -30,13 +30,16 @@ checks its own work before it commits. It lies in our own schema, where no tenan
 with the rights of whoever calls it.
 """
 
+from collections.abc import Collection
+
 from psycopg import sql
 
 from provisioning.databases import ddl
 from provisioning.databases.replay import checked
 from provisioning.databases.servers import Connection, run
 
-_BODY = "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure(%s)"
+_BODIES = "SELECT prosrc FROM pg_proc WHERE oid = ANY (ARRAY[to_regprocedure(%s), to_regprocedure(%s)]::oid[])"
+_FUNCTIONS = (f"{ddl.HOUSE}.stamp(regnamespace)", f"{ddl.HOUSE}.demand(regnamespace, text[])")
 
 
 def stamp(connection: Connection, schema: str) -> str:
@@ -53,10 +56,17 @@ def stamp_expression(schema: sql.Composable) -> sql.Composed:
     return sql.SQL("{}(pg_catalog.to_regnamespace({}))").format(_function(), schema)
 
 
+def stamp_demanded(schema: str, stamps: Collection[str]) -> str:
+    """An SQL expression that is empty if the schema has one of these stamps, and fails with the code TN005 if not."""
+    known = sql.SQL(", ").join(map(sql.Literal, sorted(stamps)))
+    demanded = sql.SQL("{}(pg_catalog.to_regnamespace({}), ARRAY[{}])")
+    return demanded.format(sql.Identifier(ddl.HOUSE, "demand"), sql.Literal(schema), known).as_string()
+
+
 def prepare(connection: Connection) -> None:
-    """Make the function as this version knows it, in a database that may be older. One query when it is there."""
-    found = run(connection, _BODY, f"{ddl.HOUSE}.stamp(regnamespace)")
-    if not found or found[0][0] not in ddl.STAMP.as_string():
+    """Make the functions as this version knows them, in a database that may be older. One query when they are there."""
+    found, script = run(connection, _BODIES, *_FUNCTIONS), ddl.STAMP.as_string()
+    if len(found) < len(_FUNCTIONS) or any(body not in script for (body,) in found):
         run(connection, ddl.STAMP)
 
 
