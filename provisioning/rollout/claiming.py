@@ -19,6 +19,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from provisioning.engine.workflow import StepContext
 from provisioning.models import ReleasePath, Rollout, RolloutTarget, TargetState
@@ -112,10 +113,18 @@ def claim(
                 "fresh_s": FRESH_S,
             },
         )
-    taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING).order_by("wave", "position")
-    targets = list(taken.select_related("tenant", "pool", "cluster"))
+    taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING)
+    targets = placed(taken.order_by("wave", "position"), rollout)  # nobody moves while they are running here
+    rollout.wave = max([rollout.wave, *(target.wave for target in targets)])  # it may have gone on since it was read
+    return targets
+
+
+def placed(rows: QuerySet[RolloutTarget], rollout: Rollout) -> list[RolloutTarget]:
+    """Targets of one rollout with all that a replayer wants to know of them."""
+    targets = list(rows.select_related("tenant", "pool", "cluster"))
+    tenants = [target.tenant_id for target in targets if target.tenant_id]
     there = Placement.objects.filter(tenant__in=tenants, active=True).select_related("cluster")
-    places = {place.tenant_id: place for place in there}  # one query, and nobody moves while they are running here
+    places = {place.tenant_id: place for place in there}
     for target in targets:
         target.rollout, target.place = rollout, places.get(target.tenant_id)
     return targets
