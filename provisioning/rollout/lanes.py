@@ -69,7 +69,7 @@ def _turn(ctx: StepContext) -> Outcome:
         if monotonic() < until and not _rests(rollout):  # so nothing is left to take
             if not settle(ctx, rollout):
                 return _idle(ctx, rollout, pace)
-            children.wake_family(ctx)
+            children.wake_siblings(ctx)
     return Again(AT_ONCE, cursor={"pace": pace}, note=note)
 
 
