@@ -31,7 +31,8 @@ CONTROL = """
     GRANT USAGE ON SCHEMA {house} TO {verifier};
     GRANT SELECT ON {house}.control TO {verifier};
 """
-STAMP = sql.SQL(Path(__file__).with_name("stamp.sql").read_text())  # a function in HOUSE; see stamp.py
+STAMP = sql.SQL(Path(__file__).with_name("stamp.sql").read_text())  # functions in HOUSE; see stamp.py
+DEPARTURE = sql.SQL(Path(__file__).with_name("departure.sql").read_text())
 
 TENANT_TABLE_RIGHTS = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
 TENANT_SEQUENCE_RIGHTS = sql.SQL("USAGE, SELECT")
@@ -69,7 +70,7 @@ def prepare_database() -> sql.Composed:
         owner=sql.Identifier(OWNER),
         verifier=sql.Identifier(VERIFIER),
     )
-    return rights + STAMP
+    return rights + STAMP + DEPARTURE
 
 
 def grant_schema(schema: str, role: str) -> sql.Composed:

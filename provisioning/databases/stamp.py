@@ -30,13 +30,20 @@ checks its own work before it commits. It lies in our own schema, where no tenan
 with the rights of whoever calls it.
 """
 
+from collections.abc import Collection
+from functools import lru_cache
+
 from psycopg import sql
 
 from provisioning.databases import ddl
 from provisioning.databases.replay import checked
 from provisioning.databases.servers import Connection, run
 
-_BODY = "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure(%s)"
+_BODIES = "SELECT prosrc FROM unnest(%s::text[]) AS named, pg_proc WHERE oid = to_regprocedure(named)"
+_FUNCTIONS = [
+    f"{ddl.HOUSE}.{signature}"
+    for signature in ("stamp(regnamespace)", "demand(regnamespace, text[])", "depart(text, text, text)")
+]
 
 
 def stamp(connection: Connection, schema: str) -> str:
@@ -53,11 +60,25 @@ def stamp_expression(schema: sql.Composable) -> sql.Composed:
     return sql.SQL("{}(pg_catalog.to_regnamespace({}))").format(_function(), schema)
 
 
+def stamp_demanded(schema: str, stamps: Collection[str]) -> str:
+    """An SQL expression that is empty if the schema has one of these stamps, and fails with the code TN005 if not."""
+    return f"{ddl.HOUSE}.demand(pg_catalog.to_regnamespace('{checked(schema)}'), {_array(frozenset(stamps))})"
+
+
+@lru_cache(maxsize=32)
+def _array(stamps: frozenset[str]) -> str:
+    """As a literal: composed once, not once a target."""
+    return sql.Literal(sorted(stamps)).as_string()
+
+
 def prepare(connection: Connection) -> None:
-    """Make the function as this version knows it, in a database that may be older. One query when it is there."""
-    found = run(connection, _BODY, f"{ddl.HOUSE}.stamp(regnamespace)")
-    if not found or found[0][0] not in ddl.STAMP.as_string():
-        run(connection, ddl.STAMP)
+    """Make the functions that replays call as this version knows them, in a database that may be older.
+
+    One query when they are there.
+    """
+    found, script = run(connection, _BODIES, _FUNCTIONS), ddl.STAMP + ddl.DEPARTURE
+    if len(found) < len(_FUNCTIONS) or any(body not in script.as_string() for (body,) in found):
+        run(connection, script)
 
 
 def _function() -> sql.Identifier:

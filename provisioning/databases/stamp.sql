@@ -165,3 +165,12 @@ BEGIN
     RETURN encode(sha256(convert_to(replace(whole, space::text, '~'), 'UTF8')), 'hex');
 END $$;
 REVOKE ALL ON FUNCTION tenure.stamp FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION tenure.demand(space regnamespace, stamps text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF (tenure.stamp(space) = ANY (stamps)) IS NOT TRUE THEN
+        RAISE EXCEPTION 'Nobody knows this stamp.' USING ERRCODE = 'TN005';
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION tenure.demand FROM PUBLIC;

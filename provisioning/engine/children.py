@@ -20,7 +20,7 @@ from provisioning.models import Queue, Run, RunState, RunStep
 WAKE = """
 UPDATE provisioning_run SET run_at = statement_timestamp() WHERE id IN (
     SELECT id FROM provisioning_run
-    WHERE (id = %(parent)s OR parent_id = %(parent)s) AND state = 'running' AND lease_until IS NULL
+    WHERE (id = %(elder)s OR parent_id = %(parent)s) AND state = 'running' AND lease_until IS NULL
     FOR NO KEY UPDATE SKIP LOCKED
 )
 """
@@ -69,8 +69,17 @@ def open_children(ctx: StepContext) -> int:
 
 def wake_family(ctx: StepContext) -> None:
     """Whoever of this child's siblings and its parent waits for a time goes on now: there is news for them."""
+    _wake(ctx, elder=ctx.run.parent_id)
+
+
+def wake_siblings(ctx: StepContext) -> None:
+    """The same for siblings alone: what their parent would do now can wait, and they would wait for it."""
+    _wake(ctx, elder=None)
+
+
+def _wake(ctx: StepContext, *, elder: UUID | None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(WAKE, {"parent": ctx.run.parent_id})
+        cursor.execute(WAKE, {"elder": elder, "parent": ctx.run.parent_id})
         for _woken in range(cursor.rowcount):
             bell.ring_after_commit(Queue(ctx.run.queue))
 

@@ -134,6 +134,9 @@ class Accepting:
     def question(self, schema: str) -> str:
         return self.shape.question(schema)
 
+    def demand(self, schema: str) -> str:
+        return self.shape.demand(schema)
+
     def judge(self, schema: str, answer: str | None, lines: Callable[[], list[str]]) -> None:
         try:
             self.shape.judge(schema, answer, lines)

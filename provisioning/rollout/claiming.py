@@ -19,11 +19,12 @@ from functools import lru_cache
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from provisioning.engine.workflow import StepContext
 from provisioning.models import ReleasePath, Rollout, RolloutTarget, TargetState
 from provisioning.rollout.errors import NoPath
-from tenants.models import Placement
+from tenants.models import Cluster, Placement, Pool
 
 # Running targets whose lane has lost its lease, or was claimed anew, are anybody's: replaying observes first.
 LOCK = """
@@ -112,12 +113,30 @@ def claim(
                 "fresh_s": FRESH_S,
             },
         )
-    taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING).order_by("wave", "position")
-    targets = list(taken.select_related("tenant", "pool", "cluster"))
-    there = Placement.objects.filter(tenant__in=tenants, active=True).select_related("cluster")
-    places = {place.tenant_id: place for place in there}  # one query, and nobody moves while they are running here
+    taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING)
+    targets = placed(taken.order_by("wave", "position"), rollout)  # nobody moves while they are running here
+    rollout.wave = max([rollout.wave, *(target.wave for target in targets)])  # it may have gone on since it was read
+    return targets
+
+
+def placed(rows: QuerySet[RolloutTarget], rollout: Rollout) -> list[RolloutTarget]:
+    """Targets of one rollout with all that a replayer wants to know of them."""
+    targets = list(rows.select_related("tenant"))
+    tenants = [target.tenant_id for target in targets if target.tenant_id]
+    places = {place.tenant_id: place for place in Placement.objects.filter(tenant__in=tenants, active=True)}
+    pools = Pool.objects.in_bulk({target.pool_id for target in targets if target.pool_id})
+    # A lane has one for all its targets; only who has moved since the approval is on another.
+    clusters = Cluster.objects.in_bulk({each.cluster_id for each in (*targets, *places.values())})
+    for place in places.values():
+        place.cluster = clusters[place.cluster_id]
     for target in targets:
-        target.rollout, target.place = rollout, places.get(target.tenant_id)
+        target.rollout, target.cluster, target.place = (
+            rollout,
+            clusters[target.cluster_id],
+            places.get(target.tenant_id),
+        )
+        if target.pool_id is not None:
+            target.pool = pools[target.pool_id]
     return targets
 
 

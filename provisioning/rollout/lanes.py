@@ -24,13 +24,14 @@ from provisioning.rollout.budget import Budget
 from provisioning.rollout.claiming import LEAST_AT_ONCE, claim, path_of
 from provisioning.rollout.progress import standing_of, toll_of
 from provisioning.rollout.recording import Ended, arrived, failed, given_back, record
-from provisioning.rollout.settling import settle, stop_over_budget
+from provisioning.rollout.settling import TEXTS, settle, stop_over_budget
 from provisioning.rollout.window import opens
 
 logger = logging.getLogger("tenure.rollout")
 
 MOST_AT_ONCE = 100  # targets of a batch: what claiming and recording cost is shared by so many
 A_BATCH_S = 2.0  # what a batch should take, so that lanes share a wave and a pause is obeyed soon
+A_TURN_S = 2.0  # the last batch of a turn begins before that: then the engine looks whether others wait
 LONGEST_BATCH_S = 5.0  # what has not begun by then is given back
 FIRST_PACE_S = 0.1  # a target, until one has been seen; if it takes longer, the rest of the batch is given back
 SHORTLY, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
@@ -47,34 +48,79 @@ class LaneInput:
 
 
 def take_targets(ctx: StepContext) -> Outcome:
-    """One batch. Done when the rollout stands still or is over; it may be paused in the middle of a batch."""
-    outcome = _batch(ctx)
+    """Batches for a while. Done when the rollout stands still or is over; it may be paused in the middle of a batch."""
+    outcome = _turn(ctx)
     if isinstance(outcome, Done):
         seams.replayer.close()
     return outcome
 
 
-def _batch(ctx: StepContext) -> Outcome:
-    rollout = rollout_of(ctx.input.rollout_id)
-    if rollout.state != RolloutState.RUNNING or opens(
-        timezone.now(), starts_at=rollout.starts_at, window=rollout.window
-    ):
-        return Done({"state": rollout.state}, also=lambda: _leave(ctx))
-    pace = (ctx.cursor or {}).get("pace")
-    limit, least = max(1, min(MOST_AT_ONCE, int(A_BATCH_S / (pace or FIRST_PACE_S)))), LEAST_AT_ONCE if pace else 1
-    with ctx.control():
-        targets = claim(ctx, rollout, ctx.input.cluster_id, limit=limit, least=least)
-    if not targets:
-        return _idle(ctx, rollout)
-    began = monotonic()
-    batch = list(_replayed(ctx, rollout, targets))
-    with ctx.control():
-        record(ctx, rollout, batch)
-        if any(ended.state == TargetState.FAILED for ended in batch):
-            stop_over_budget(ctx, rollout)
-    done = sum(ended.state == TargetState.SUCCEEDED for ended in batch)
-    pace = (monotonic() - began) / max(1, sum(ended.seconds is not None for ended in batch))
-    return Again(AT_ONCE, cursor={"pace": max(pace, 0.001)}, note=f"{done} of {len(batch)} arrived")
+def _turn(ctx: StepContext) -> Outcome:
+    """One batch after the other, and wave after wave, until the time is up or there is nothing to take for now."""
+    until, pace = monotonic() + A_TURN_S, (ctx.cursor or {}).get("pace")
+    note = ""
+    while monotonic() < until:
+        rollout = rollout_of(ctx.input.rollout_id)
+        if _rests(rollout):
+            return Done({"state": rollout.state}, also=lambda: _leave(ctx))
+        batches = _Batches(ctx, rollout, pace, until)
+        batches.work()
+        pace, note = batches.pace, batches.note or note
+        if monotonic() < until and not _rests(rollout):  # so nothing is left to take
+            if not settle(ctx, rollout):
+                return _idle(ctx, rollout, pace)
+            children.wake_siblings(ctx)
+    return Again(AT_ONCE, cursor={"pace": pace}, note=note)
+
+
+def _rests(rollout: Rollout) -> bool:
+    """Whether nobody may begin anything now."""
+    closed = opens(timezone.now(), starts_at=rollout.starts_at, window=rollout.window)
+    return rollout.state != RolloutState.RUNNING or closed is not None
+
+
+@dataclass(slots=True)
+class _Batches:
+    """What one lane takes of the waves that are open. A batch is recorded and the next one claimed together.
+
+    `pace` is the seconds that a target takes, where one has been seen.
+    """
+
+    ctx: StepContext
+    rollout: Rollout
+    pace: float | None
+    until: float  # by `monotonic`
+    ended: int = 0
+    arrived: int = 0
+
+    @property
+    def note(self) -> str:
+        return f"{self.arrived} of {self.ended} arrived" if self.ended else ""
+
+    def work(self) -> None:
+        with self.ctx.control():
+            targets = self._claimed()
+        while targets:
+            began = monotonic()
+            batch = list(_replayed(self.ctx, self.rollout, targets))
+            self._count(batch, monotonic() - began)
+            with self.ctx.control():
+                record(self.ctx, self.rollout, batch)
+                failed = any(ended.state == TargetState.FAILED for ended in batch)
+                stopped = failed and stop_over_budget(self.ctx, self.rollout)
+                late = monotonic() > self.until
+                targets = [] if stopped or late or _rests(self.rollout) else self._claimed()
+
+    def _claimed(self) -> list[RolloutTarget]:
+        limit = max(1, min(MOST_AT_ONCE, int(A_BATCH_S / (self.pace or FIRST_PACE_S))))
+        least = LEAST_AT_ONCE if self.pace else 1
+        return claim(self.ctx, self.rollout, self.ctx.input.cluster_id, limit=limit, least=least)
+
+    def _count(self, batch: list[Ended], seconds: float) -> None:
+        tried = sum(ended.seconds is not None for ended in batch)
+        self.pace = max(seconds / max(1, tried), 0.001)
+        self.ended += len(batch)
+        self.arrived += sum(ended.state == TargetState.SUCCEEDED for ended in batch)
 
 
 def _replayed(ctx: StepContext, rollout: Rollout, targets: list[RolloutTarget]) -> Iterator[Ended]:
@@ -108,17 +154,14 @@ def _replay(ctx: StepContext, target: RolloutTarget) -> Ended:
     return arrived(target, monotonic() - began)
 
 
-def _idle(ctx: StepContext, rollout: Rollout) -> Outcome:
-    """Nothing to take: end the wave if it is through, else wait for the time of the next, or for the other lanes."""
-    if settle(ctx, rollout):
-        children.wake_family(ctx)
-        return Again(AT_ONCE, cursor=ctx.cursor)
+def _idle(ctx: StepContext, rollout: Rollout, pace: float | None) -> Outcome:
+    """Nothing to take, and the wave is not through: wait for the time of the next, or for the other lanes."""
     if not rollout.targets.filter(cluster=ctx.input.cluster_id, state__in=OPEN_TARGETS).exists():
         return Done({"state": rollout.state})  # the rollout's run sends others if late ones come
     standing = standing_of(rollout)
     wait = standing.due_at - timezone.now() if standing.due_at else SHORTLY
     note = f"{standing.waiting} wait, {standing.running} are being worked on"
-    return Again(max(SHORTLY, min(wait, LONGEST_WAIT)), cursor=ctx.cursor, note=note)
+    return Again(max(SHORTLY, min(wait, LONGEST_WAIT)), cursor={"pace": pace}, note=note)
 
 
 def _leave(ctx: StepContext) -> None:
@@ -130,10 +173,8 @@ def _leave(ctx: StepContext) -> None:
 
 def rollout_of(pk: UUID) -> Rollout:
     """Without the plan, which is long and which no lane needs."""
-    return Rollout.objects.select_related("release").defer("plan", *_TEXTS).get(pk=pk)
+    return Rollout.objects.select_related("release").defer("plan", *TEXTS).get(pk=pk)
 
-
-_TEXTS = tuple(f"release__{name}" for name in ("script", "seed", "finish", "shape", "pool_script", "pool_shape"))
 
 LANE = Workflow(
     name="rollout lane",

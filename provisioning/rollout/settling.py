@@ -5,7 +5,7 @@ Each change compares the state before it sets the next, so that any number of la
 
 from __future__ import annotations
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from provisioning.engine.record import ENGINE
@@ -13,6 +13,7 @@ from provisioning.engine.workflow import StepContext
 from provisioning.models import OPEN_TARGETS, PauseReason, Rollout, RolloutState, RolloutTarget, TargetState
 from provisioning.rollout import seams
 from provisioning.rollout.budget import DRIFT, Budget
+from provisioning.rollout.claiming import placed
 from provisioning.rollout.freezing import join_late
 from provisioning.rollout.progress import toll_of
 from tenants import events
@@ -20,6 +21,8 @@ from tenants.audit import Actor, AuditAction, ObjectType, typed
 from tenants.audit import write as audit
 from tenants.events import EventType
 
+# Of a release: long, and no rollout needs them.
+TEXTS = tuple(f"release__{name}" for name in ("script", "seed", "finish", "shape", "pool_script", "pool_shape"))
 SAMPLE = 3  # targets of a wave that are looked at again, in the databases themselves
 NAMED = 5
 DIFFERS = "Something else changed it after it was recorded. Find out what, repair it, then retry."
@@ -27,26 +30,31 @@ DIFFERS = "Something else changed it after it was recorded. Find out what, repai
 
 def stop_over_budget(ctx: StepContext, rollout: Rollout) -> bool:
     """Pause the rollout if it has cost more than it may. Inside `ctx.control()`."""
+    if not rollout.targets.filter(state=TargetState.FAILED, forgiven=False).exists():
+        return False
     breach = Budget.of(rollout.max_failures).breach(toll_of(rollout))
     return bool(breach) and pause(rollout, PauseReason.ERROR_BUDGET, breach, actor=ENGINE, ctx=ctx)
 
 
 def settle(ctx: StepContext, rollout: Rollout) -> bool:
-    """End the current wave if nothing of it is left to do: on to the next, or to the end. Whether anything changed."""
+    """End the current wave of a rollout that runs, if nothing of it is left to do: on to the next, or to the end.
+
+    Whether the rollout has changed since it was read, by whomever: there may be something to take now.
+    """
     if _unfinished(rollout).exists():
         return False
     wrong = _differing(rollout)
     with ctx.control():
-        rollout = locked(rollout)
-        if rollout.state != RolloutState.RUNNING or _unfinished(rollout).exists():
+        held = locked(rollout)
+        if (held.state, held.wave) != (rollout.state, rollout.wave):
+            return True
+        if _unfinished(held).exists():
             return False
         if wrong:
-            return _distrust(ctx, rollout, wrong)
-        if elsewhere := _recorded_elsewhere(rollout):
-            return pause(rollout, PauseReason.VERIFICATION, elsewhere, actor=ENGINE, ctx=ctx)
-        if stop_over_budget(ctx, rollout):
-            return True
-        return _go_on(ctx, rollout)
+            return _distrust(ctx, held, wrong)
+        if elsewhere := _recorded_elsewhere(held):
+            return pause(held, PauseReason.VERIFICATION, elsewhere, actor=ENGINE, ctx=ctx)
+        return stop_over_budget(ctx, held) or _go_on(ctx, held)
 
 
 def pause(rollout: Rollout, why: PauseReason, detail: str, *, actor: Actor, ctx: StepContext | None = None) -> bool:
@@ -71,9 +79,8 @@ def changed_from(rollout: Rollout, state: RolloutState, to: RolloutState, **chan
 
 def locked(rollout: Rollout) -> Rollout:
     """The row as it is now, held until the transaction ends."""
-    found: Rollout = (
-        Rollout.objects.select_for_update(no_key=True, of=("self",)).select_related("release").get(pk=rollout.pk)
-    )
+    rows = Rollout.objects.select_for_update(no_key=True, of=("self",)).select_related("release")
+    found: Rollout = rows.defer(*TEXTS).get(pk=rollout.pk)
     return found
 
 
@@ -109,7 +116,7 @@ def _end(ctx: StepContext, rollout: Rollout) -> None:
 def _differing(rollout: Rollout) -> list[tuple[RolloutTarget, str]]:
     """A sample of the wave's targets that are not what they were recorded as, and how they differ."""
     there = rollout.targets.filter(wave=rollout.wave, state=TargetState.SUCCEEDED)
-    sample = there.select_related("tenant", "pool", "cluster", "rollout").order_by("?")[:SAMPLE]
+    sample = placed(there.order_by("?")[:SAMPLE], rollout)
     looked_at = [(target, seams.replayer.difference(target, rollout.release)) for target in sample]
     return [(target, difference) for target, difference in looked_at if difference]
 
@@ -130,9 +137,7 @@ def _distrust(ctx: StepContext, rollout: Rollout, wrong: list[tuple[RolloutTarge
 
 def _recorded_elsewhere(rollout: Rollout) -> str:
     """Which of the wave's targets the register has on another release, in a sentence; empty if it agrees."""
-    there = rollout.targets.filter(wave=rollout.wave, state=TargetState.SUCCEEDED)
-    name = rollout.release.name
-    tenants = there.filter(tenant__isnull=False).exclude(tenant__release=name).values_list("tenant__slug", flat=True)
-    pools = there.filter(pool__isnull=False).exclude(pool__release=name).values_list("pool__schema", flat=True)
-    wrong = [*tenants[:NAMED], *pools[:NAMED]]
-    return f"Recorded on another release than {name}: {', '.join(wrong)}." if wrong else ""
+    name, there = rollout.release.name, rollout.targets.filter(wave=rollout.wave, state=TargetState.SUCCEEDED)
+    elsewhere = Q(tenant__isnull=False) & ~Q(tenant__release=name) | Q(pool__isnull=False) & ~Q(pool__release=name)
+    wrong = [tenant or pool for tenant, pool in there.filter(elsewhere).values_list("tenant__slug", "pool__schema")]
+    return f"Recorded on another release than {name}: {', '.join(wrong[:NAMED])}." if wrong else ""

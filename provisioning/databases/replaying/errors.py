@@ -15,8 +15,9 @@ from tenants.errors import TenureError
 
 STATEMENT_SAID = 500  # characters of a statement that failed
 LINES_SAID = 5  # of a difference; the whole is in the error's metadata
-# Our own, raised by the check that opens a replay: no class of PostgreSQL's begins with TN.
+# Our own, raised by departure.sql and by markers: no class of PostgreSQL's begins with TN.
 ALREADY_THERE, ELSEWHERE, BETWEEN, OVERTAKEN = "TN001", "TN002", "TN003", "TN004"
+UNJUDGED = "TN005"  # by tenure.demand, of stamp.sql
 
 # What may pass by itself (PostgreSQL 18, "Appendix A. PostgreSQL Error Codes"): connections, rollbacks of the server's
 # own, no room, operator intervention, and what two sessions changed at the same moment. Of class 55 only the lock.

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from provisioning.databases.fingerprint import difference, hash_of
 from provisioning.databases.replaying.errors import ShapeDiffers
-from provisioning.databases.stamp import stamp_expression
+from provisioning.databases.stamp import stamp_demanded, stamp_expression
 from provisioning.models import Release
 
 
@@ -21,6 +21,12 @@ class Expected(Protocol):
         """One SELECT of one text, which goes along with the last statements; empty if nothing need be asked.
 
         It runs as the owner, or as the provisioning role after RESET ROLE, with the schema as the search path.
+        """
+
+    def demand(self, schema: str) -> str:
+        """A statement that fails with the code UNJUDGED unless the answer is known to be right; empty if none can.
+
+        So a COMMIT may stand behind it. Runs as the question does, and after RESET ROLE.
         """
 
     def judge(self, schema: str, answer: str | None, lines: Callable[[], list[str]]) -> None:
@@ -43,6 +49,9 @@ class Shape:
     def question(self, schema: str) -> str:  # noqa: ARG002
         return ""
 
+    def demand(self, schema: str) -> str:  # noqa: ARG002
+        return ""
+
     def judge(self, schema: str, answer: str | None, lines: Callable[[], list[str]]) -> None:  # noqa: ARG002
         found = lines()
         if hash_of(found) != self.fingerprint:
@@ -62,6 +71,9 @@ class Stamped:
 
     def question(self, schema: str) -> str:
         return f"RESET ROLE; SELECT {stamp_expression(sql.Literal(schema)).as_string()}"
+
+    def demand(self, schema: str) -> str:
+        return f"SELECT {stamp_demanded(schema, self.known)}" if self.known else ""
 
     def judge(self, schema: str, answer: str | None, lines: Callable[[], list[str]]) -> None:
         if answer not in self.known:

@@ -7,31 +7,15 @@ from enum import StrEnum
 
 from psycopg import sql
 
-from provisioning.databases.ddl import OWNER
+from provisioning.databases.ddl import HOUSE, OWNER
 from provisioning.databases.replaying import markers
-from provisioning.databases.replaying.errors import ALREADY_THERE, BETWEEN, ELSEWHERE
 from provisioning.databases.replaying.targets import Target
 from provisioning.databases.replaying.walks import DIGEST, Walk, walk_of
 from provisioning.databases.servers import Connection, run
 from provisioning.models import ReleasePath
 
 STANDING = f"SELECT {DIGEST} FROM {{schema}}.django_migrations"
-# PL/pgSQL looks at a statement when it is its turn: tables that are not there do no harm before that.
-_CHECK = f"""
-DO $tenure$ DECLARE standing text; BEGIN
-    IF to_regclass('{markers.TABLE}') IS NOT NULL THEN
-        IF EXISTS (SELECT FROM {markers.TABLE} WHERE target = '{{schema}}') THEN
-            RAISE EXCEPTION 'It is between two releases.' USING ERRCODE = '{BETWEEN}';
-        END IF;
-    END IF;
-    IF to_regclass('{{schema}}.django_migrations') IS NOT NULL THEN standing := ({STANDING}); END IF;
-    IF standing = '{{target}}' THEN
-        RAISE EXCEPTION 'It is there already.' USING ERRCODE = '{ALREADY_THERE}';
-    ELSIF standing IS DISTINCT FROM '{{source}}' THEN
-        RAISE EXCEPTION 'Its migrations are those of neither release.' USING ERRCODE = '{ELSEWHERE}';
-    END IF;
-END $tenure$;
-"""
+_CHECK = f"SELECT {HOUSE}.depart('{{schema}}', '{{source}}', '{{target}}');\n"
 
 
 class Stand(StrEnum):
@@ -74,7 +58,7 @@ def place(connection: Connection, target: Target, walk: Walk) -> Place:
 def check(walk: Walk) -> str:
     """The statement that ends the transaction, with one of our own error codes, unless the target is on the source.
 
-    In it the walk's placeholder stands for the schema.
+    See departure.sql. In it the walk's placeholder stands for the schema.
     """
     source, target = walk.digests
     return _CHECK.format(schema=walk.placeholder, source=source, target=target)

@@ -1,7 +1,7 @@
 """One stage of a walk: in one transaction, outside of any, or once for each tenant.
 
-What opens a transaction and what closes it travels with the acts, so that a stage without Python takes two round
-trips: everything up to the question whether the shape is right, and COMMIT.
+What opens a transaction and what closes it travels with the acts, so that a stage without Python takes one round trip.
+Two more are made only where the shape is of a kind that nobody has judged yet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from psycopg import sql
 
 from provisioning.databases import ddl, pooling
 from provisioning.databases.pooling.syntax import names, statements
-from provisioning.databases.replaying.errors import ALREADY_THERE, Refused, UnsafeInPool, error_of
+from provisioning.databases.replaying.errors import ALREADY_THERE, UNJUDGED, Refused, UnsafeInPool, error_of
 from provisioning.databases.replaying.expecting import Expected
 from provisioning.databases.replaying.sending import joined
 from provisioning.databases.replaying.sessions import Session, Straight
@@ -74,27 +74,36 @@ class AlreadyThere(Exception):
     """Found by a stage's own check: somebody else has brought the target along."""
 
 
+class Unjudged(Exception):
+    """Nobody has seen a shape with this stamp before."""
+
+
 def together(session: Session, bound: Bound, stage: Stage, *, opening: str, arriving: bool) -> None:
     """The stage in one transaction, which `opening` begins as the provisioning role. All of it, or nothing.
 
     `arriving`: it is the last one, so migrations are recorded and the shape is judged before the commit. Raises
     AlreadyThere, LockTimeout, StatementFailed, ShapeDiffers, StandsElsewhere, Overtaken, or ServerUnavailable.
     """
-    plain, target = not bound.target.pooled, bound.target
+    target = bound.target
     with _whole(session):
-        answer = _send(
-            session,
-            bound,
-            *_acted(session, bound, bound.begin + opening + bound.stance, stage.acts),
-            bound.walk.arrival if arriving else "",
-            f"{bound.stance}{bound.expected.question(target.schema)}" if arriving and plain else "",
-        )
-        if not plain:
+        text = _acted(session, bound, bound.begin + opening + bound.stance, stage.acts)
+        arrival = bound.walk.arrival if arriving else ""
+        if target.pooled:
+            _send(session, bound, *text, arrival)
             _check_and_grant(session, target)
-            question = bound.expected.question(target.schema) if arriving else ""
-            answer = _send(session, bound, f"{bound.stance}{question}")
-        if arriving:
-            bound.expected.judge(target.schema, answer, lambda: session.lines(target.schema))
+            text, arrival = (bound.stance, []), ""
+        if not arriving:
+            _send(session, bound, *text, "COMMIT")
+            return
+        demand = bound.expected.demand(target.schema)
+        if demand and _is_as_demanded(
+            session, bound, text, f"{arrival}RESET ROLE; SAVEPOINT judging; {demand}; COMMIT"
+        ):
+            return
+        if demand:
+            text, arrival = ("ROLLBACK TO judging;", []), ""
+        answer = _send(session, bound, *text, f"{arrival}{bound.stance}{bound.expected.question(target.schema)}")
+        bound.expected.judge(target.schema, answer, lambda: session.lines(target.schema))
         _send(session, bound, "COMMIT")
 
 
@@ -145,6 +154,15 @@ def admitted(connection: Connection, tenants: Sequence[TenantContext]) -> list[t
     ]
 
 
+def _is_as_demanded(session: Session, bound: Bound, text: tuple[str, list[Act]], ending: str) -> bool:
+    """Send the last of a transaction. False: it stands at its savepoint, and somebody has to look at the shape."""
+    try:
+        _send(session, bound, *text, ending)
+    except Unjudged:
+        return False
+    return True
+
+
 @contextmanager
 def _whole(session: Session) -> Iterator[None]:
     try:
@@ -192,6 +210,8 @@ def _failed(bound: Bound, refused: Refused, acts: Sequence[Act]) -> Exception:
     refusal = refused.refusal
     if refusal.sqlstate == ALREADY_THERE:
         return AlreadyThere()
+    if refusal.sqlstate == UNJUDGED:
+        return Unjudged()
     act = acts[min(refusal.done, len(acts) - 1)]
     return error_of(
         refusal,

@@ -1,8 +1,8 @@
 """Bring one target along a path: look where it stands, act, and look again before it counts.
 
 # Note [One act of observing, and it is the server's]
-A path of one stage is one text: lock, look, act, record, ask. Where it may not act, its own check ends it, and then
-nothing was done. Longer ones look first, and are then walked from the marker on, by whoever comes.
+A path of one stage is one text: lock, look, act, record, ask, commit. Where it may not act, its own check ends it, and
+then nothing was done. Longer ones look first, and are then walked from the marker on, by whoever comes.
 """
 
 from __future__ import annotations
