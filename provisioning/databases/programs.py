@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from django.conf import settings
+
 import provisioning
 
 PYTHON = [sys.executable]
@@ -23,3 +25,8 @@ def started(program: str, *, complaints: IO[Any]) -> subprocess.Popen[str]:
         cwd=Path(provisioning.__file__).parent.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
+
+
+def installed_with(tenant_apps: list[str]) -> list[str]:
+    """What such a program installs: everything that is so here, and the tenant's apps."""
+    return [*settings.INSTALLED_APPS, *(app for app in tenant_apps if app not in settings.INSTALLED_APPS)]

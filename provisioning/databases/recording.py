@@ -7,19 +7,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 
 from provisioning.databases.ddl import OWNER
-from provisioning.databases.programs import started
+from provisioning.databases.programs import installed_with, started
 from provisioning.databases.recorder import Job
 from provisioning.errors import Permanent
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and what is being done now."""
-
-
 UNCONNECTED = {name: f"{name}.apps.Unconnected" for name in ("controlplane", "provisioning")}
+"""The control plane's own apps as a program installs them that only migrates."""
 
 
 class MigrationFailed(Permanent):
@@ -54,7 +52,7 @@ def told(
     """
     job = Job(
         settings_module=os.environ["DJANGO_SETTINGS_MODULE"],
-        installed_apps=installed_beside(tenant_apps),
+        installed_apps=[UNCONNECTED.get(app, app) for app in installed_with(tenant_apps)],
         tenant_apps=tenant_apps,
         database=database_of(url),
         schema=schema,
@@ -80,12 +78,6 @@ def told(
             complaints.seek(0)
             raise MigrationFailed(f"{at}: {last_line(complaints.read())}", migration=at)
     return events
-
-
-def installed_beside(tenant_apps: list[str]) -> list[str]:
-    """The tenant's apps among the others of this installation, of which the control plane's connect nothing."""
-    others = [UNCONNECTED.get(app, app) for app in settings.INSTALLED_APPS]
-    return [*others, *(app for app in tenant_apps if app not in settings.INSTALLED_APPS)]
 
 
 def database_of(url: str) -> dict[str, Any]:

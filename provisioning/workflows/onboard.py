@@ -128,21 +128,21 @@ def state_changed(ctx: StepContext) -> None:
     )
 
 
-def planted(kind: ResourceKind, plant: Callable[[TenantContext], None]) -> Body:
-    """A step's body that makes a resource, with the sentinel in it; what removes the resource takes both."""
-    made = make(kind)
+def create(
+    name: str, kind: ResourceKind, *, plant: Callable[[TenantContext], None] | None = None, minutes: int = 2
+) -> Step:
+    """A step that makes one kind of resource, and plants a sentinel in it; undone by removing it, sentinel and all."""
+    do = make(kind) if plant is None else planted(make(kind), plant)
+    return Step(name=name, do=do, undo=remove(kind), timeout=timedelta(minutes=minutes))
 
+
+def planted(made: Body, plant: Callable[[TenantContext], None]) -> Body:
     def do(ctx: StepContext) -> Outcome:
         outcome = made(ctx)
         plant(context_of(ctx))
         return outcome
 
     return do
-
-
-def create(name: str, kind: ResourceKind, *, do: Body | None = None, minutes: int = 2) -> Step:
-    """A step that makes one kind of resource, undone by removing it."""
-    return Step(name=name, do=do or make(kind), undo=remove(kind), timeout=timedelta(minutes=minutes))
 
 
 ONBOARD = Workflow(
@@ -156,17 +156,9 @@ ONBOARD = Workflow(
         create("create data key", ResourceKind.DATA_KEY),
         create("create database", ResourceKind.DATABASE, minutes=10),
         create("create role", ResourceKind.ROLE),
-        create(
-            "create bucket",
-            ResourceKind.BUCKET,
-            do=planted(ResourceKind.BUCKET, sentinels.plant_in_bucket),
-        ),
+        create("create bucket", ResourceKind.BUCKET, plant=sentinels.plant_in_bucket),
         create("prove credentials", ResourceKind.STORAGE_CREDENTIALS),
-        create(
-            "open cache namespace",
-            ResourceKind.CACHE,
-            do=planted(ResourceKind.CACHE, sentinels.plant_in_cache),
-        ),
+        create("open cache namespace", ResourceKind.CACHE, plant=sentinels.plant_in_cache),
         Step(name="add domain", do=add_domain, undo=remove_domain, atomic=True),
         Step(name="verify", do=verify, changes_nothing=True, timeout=timedelta(minutes=5)),
         Step(name="activate", do=activate, atomic=True, pivot=True),

@@ -10,10 +10,8 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from provisioning.databases import guard
-from provisioning.databases.programs import started
+from provisioning.databases.programs import installed_with, started
 from provisioning.databases.recording import database_of, last_line
 from provisioning.databases.replaying.errors import MigrationMissing, Refusal, Refused, RunnerEnded
 from provisioning.databases.replaying.walks import Act, Kind, Walk
@@ -37,7 +35,7 @@ class Runner:
         acts = [act for stage in walk.stages for act in stage.acts if act.kind is Kind.PYTHON]
         installation = {
             "settings_module": os.environ["DJANGO_SETTINGS_MODULE"],
-            "installed_apps": [*settings.INSTALLED_APPS, *(app for app in apps if app not in settings.INSTALLED_APPS)],
+            "installed_apps": installed_with(apps),
         }
         job = {
             "source": sorted(walk.source),
