@@ -3,10 +3,11 @@
 # Note [Equal stamps are equal shapes]
 `fingerprint` writes each thing back as SQL, which is most of its cost. A stamp hashes what that SQL is written from:
 column numbers, flags, lists of ids of built-in types. So two schemas of one stamp have one fingerprint, whichever they
-are copies of; two of one fingerprint need not have one stamp (columns in another order, numbers left free by a dropped
-column), and then the fingerprint decides and the stamp is learned (`provisioning.models.stamps`).
+are copies of; two of one fingerprint need not have one stamp (columns or tables in another order, numbers left free by
+dropped columns), and then the fingerprint decides and the stamp is learned (`provisioning.models.stamps`).
 
-- Ids of a schema's own things never get in: a table or sequence is its place in the list of names, which is hashed too.
+- Ids of a schema's own things never get in: a table or sequence is its place in the order they were made, and its name
+  is hashed at that place. An index has its name alone, since it may be made anew at any time.
 - Ids below 12000 are given when PostgreSQL is built, and are the same on all servers of one major version, which is
   hashed; above that, names are. Whatever names other things (expressions, views, anything but a plain B-tree index or
   a key inside the schema) is written back as SQL after all, with every name qualified; there are few of those.
@@ -21,7 +22,7 @@ column), and then the fingerprint decides and the stamp is learned (`provisionin
 So two shapes have one stamp if they differ in rows whose hashes of 64 bits agree. Where nobody looks for such rows, and
 only the owner of a schema could, that is one in 2^64 differences.
 
-Measured on Wagtail (51 tables, 219 indexes, 177 constraints), processor time: 2.3 ms; the fingerprint 29 ms.
+Measured on Wagtail (51 tables, 219 indexes, 177 constraints), processor time: 1.9 ms; the fingerprint 29 ms.
 
 # Note [A function, not a query]
 Planning those queries takes longer than running them, and a statement that is sent is planned each time. A function's

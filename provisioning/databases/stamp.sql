@@ -6,38 +6,42 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bit
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     built_in CONSTANT oid := 12000;  -- below it ids are the same on every server of one version
-    holders oid[]; sequences oid[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
+    relations oid[]; holders oid[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
     rows text; odd boolean; ruled boolean; others oid[];
-    line text; whole text := concat('2 ', current_setting('server_version_num')::int / 10000);
+    line text; whole text := concat('3 ', current_setting('server_version_num')::int / 10000);
 BEGIN
     -- What is in a schema depends on it; the index of pg_class begins with the name, and would be read whole.
-    SELECT array_agg(c.oid ORDER BY c.relname) FILTER (WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')),
-           array_agg(c.oid ORDER BY c.relname) FILTER (WHERE c.relkind = 'S'),
-           concat(count(c.oid), ' ', sum(hashnameextended(c.relname, hashcharextended(c.relkind,
-               hashcharextended(c.relpersistence, hashboolextended(c.relrowsecurity,
-               hashboolextended(c.relforcerowsecurity, coalesce(hash_array_extended(c.reloptions, 1), 0)))))))),
-           bool_or(c.relkind IN ('v', 'm', 'p') OR c.relpartbound IS NOT NULL), bool_or(c.relhasrules),
-           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_type'::regclass),
-           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_proc'::regclass),
-           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_statistic_ext'::regclass),
-           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_collation'::regclass)
-    INTO holders, sequences, rows, odd, ruled, types, functions, statistics, collations
-    FROM pg_depend d LEFT JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
-        AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = space;
+    SELECT array_agg(objid ORDER BY objid) FILTER (WHERE classid = 'pg_class'::regclass),
+           array_agg(objid) FILTER (WHERE classid = 'pg_type'::regclass),
+           array_agg(objid) FILTER (WHERE classid = 'pg_proc'::regclass),
+           array_agg(objid) FILTER (WHERE classid = 'pg_statistic_ext'::regclass),
+           array_agg(objid) FILTER (WHERE classid = 'pg_collation'::regclass)
+    INTO relations, types, functions, statistics, collations
+    FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = space;
+    SELECT array_agg(oid ORDER BY oid) FILTER (WHERE relkind <> 'S'),
+           concat(count(*), ' ', sum(hashint8extended(width_bucket(oid, relations), hashnameextended(relname,
+               hashcharextended(relkind, hashcharextended(relpersistence, hashboolextended(relrowsecurity,
+               hashboolextended(relforcerowsecurity, coalesce(hash_array_extended(reloptions, 1), 0))))))))),
+           bool_or(relkind IN ('v', 'm', 'p') OR relpartbound IS NOT NULL), bool_or(relhasrules)
+    INTO holders, rows, odd, ruled
+    FROM pg_class WHERE oid = ANY (relations) AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S');
     whole := concat(whole, E'\nrelations ', rows);
     IF odd THEN
-        SELECT string_agg(ROW(place, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid, true) END,
+        SELECT string_agg(ROW(width_bucket(oid, relations),
+            CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid, true) END,
             CASE WHEN relkind = 'p' THEN pg_get_partkeydef(oid) END, pg_get_expr(relpartbound, oid, true))::text,
-            E'\n' ORDER BY place)
-        INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place) JOIN pg_class ON oid = holder
-        WHERE relkind IN ('v', 'm', 'p') OR relpartbound IS NOT NULL;
+            E'\n' ORDER BY oid)
+        INTO line FROM pg_class
+        WHERE oid = ANY (holders) AND (relkind IN ('v', 'm', 'p') OR relpartbound IS NOT NULL);
         whole := concat(whole, E'\nviews and partitions ', line);
     END IF;
 
     IF types IS NOT NULL THEN
-        SELECT holders || array_agg(typrelid ORDER BY typname), string_agg(quote_ident(typname), ' ' ORDER BY typname)
-        INTO holders, line FROM pg_type WHERE oid = ANY (types) AND typtype = 'c';
+        SELECT relations || array_agg(typrelid), holders || array_agg(typrelid)
+        INTO relations, holders FROM pg_type WHERE oid = ANY (types) AND typtype = 'c';
+        relations := ARRAY(SELECT unnest(relations) ORDER BY 1);
+        SELECT string_agg(ROW(width_bucket(typrelid, relations), typname)::text, E'\n' ORDER BY typrelid)
+        INTO line FROM pg_type WHERE oid = ANY (types) AND typtype = 'c';
         whole := concat(whole, E'\ncomposites ', line);
         SELECT string_agg(ROW(y.typname, y.typtype, y.typnotnull, y.typdefault, format_type(y.typbasetype, y.typtypmod),
             y.typcollation::regcollation,
@@ -48,31 +52,29 @@ BEGIN
         whole := concat(whole, E'\ntypes ', line);
     END IF;
 
-    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashint2extended(a.attnum, hashnameextended(a.attname,
-            hashoidextended(CASE WHEN a.atttypid < built_in THEN a.atttypid ELSE 0 END,
+    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(a.attrelid, relations), hashint2extended(a.attnum,
+            hashnameextended(a.attname, hashoidextended(CASE WHEN a.atttypid < built_in THEN a.atttypid ELSE 0 END,
             hashint4extended(a.atttypmod,
             hashoidextended(CASE WHEN a.attcollation < built_in THEN a.attcollation ELSE built_in END,
             hashboolextended(a.attnotnull, hashcharextended(a.attidentity,
             hashcharextended(a.attgenerated, 2))))))))))),
         bool_or(a.atttypid >= built_in OR a.attcollation >= built_in OR a.atthasdef)
-    INTO rows, odd FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
-    JOIN pg_attribute a ON a.attrelid = holder AND a.attnum > 0 AND NOT a.attisdropped;
+    INTO rows, odd FROM pg_attribute a WHERE a.attrelid = ANY (holders) AND a.attnum > 0 AND NOT a.attisdropped;
     whole := concat(whole, E'\ncolumns ', rows);
     IF odd THEN
-        SELECT string_agg(ROW(place, a.attnum,
+        SELECT string_agg(ROW(width_bucket(a.attrelid, relations), a.attnum,
             CASE WHEN a.atttypid >= built_in THEN (SELECT ROW(format_type(oid, NULL), typcollation::regcollation)::text
                 FROM pg_type WHERE oid = a.atttypid) END,
             CASE WHEN a.attcollation >= built_in THEN a.attcollation::regcollation END,
             CASE WHEN a.atthasdef THEN (SELECT pg_get_expr(adbin, adrelid, true) FROM pg_attrdef
-                WHERE adrelid = a.attrelid AND adnum = a.attnum) END)::text, E'\n' ORDER BY place, a.attnum)
-        INTO line FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
-        JOIN pg_attribute a ON a.attrelid = holder AND a.attnum > 0 AND NOT a.attisdropped
+                WHERE adrelid = a.attrelid AND adnum = a.attnum) END)::text, E'\n' ORDER BY a.attrelid, a.attnum)
+        INTO line FROM pg_attribute a WHERE a.attrelid = ANY (holders) AND a.attnum > 0 AND NOT a.attisdropped
             AND (a.atttypid >= built_in OR a.attcollation >= built_in OR a.atthasdef);
         whole := concat(whole, E'\ntypes and defaults ', line);
     END IF;
 
-    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashnameextended(k.conname, hashcharextended(k.contype,
-            hashint4extended(coalesce(array_position(holders, k.confrelid), 0),
+    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(k.conrelid, relations), hashnameextended(k.conname,
+            hashcharextended(k.contype, hashint4extended(width_bucket(k.confrelid, relations),
             hashcharextended(k.confmatchtype, hashcharextended(k.confupdtype, hashcharextended(k.confdeltype,
             hashboolextended(k.condeferrable, hashboolextended(k.condeferred, hashboolextended(k.convalidated,
             hashboolextended(k.conperiod, hashboolextended(k.conenforced,
@@ -80,17 +82,17 @@ BEGIN
                 # coalesce(hash_array_extended(k.confdelsetcols, 5), 0))))))))))))))),
         array_agg(k.oid) FILTER (WHERE k.contype NOT IN ('p', 'u', 'f')
             OR k.contype = 'f' AND NOT k.confrelid = ANY (holders))
-    INTO rows, others FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
-    JOIN pg_constraint k ON k.conrelid = holder AND k.contype <> 'n';
+    INTO rows, others FROM pg_constraint k WHERE k.conrelid = ANY (holders) AND k.contype <> 'n';
     whole := concat(whole, E'\nconstraints ', rows);
     IF others IS NOT NULL THEN
-        SELECT string_agg(ROW(array_position(holders, conrelid), conname, pg_get_constraintdef(oid, true))::text,
-            E'\n' ORDER BY array_position(holders, conrelid), conname)
+        SELECT string_agg(ROW(width_bucket(conrelid, relations), conname, pg_get_constraintdef(oid, true))::text,
+            E'\n' ORDER BY conrelid, conname)
         INTO line FROM pg_constraint WHERE oid = ANY (others);
         whole := concat(whole, E'\nother constraints ', line);
     END IF;
 
-    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashnameextended(x.relname,
+    -- By name, not in the order they were made: an index is made anew by whoever reindexes without a lock.
+    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(i.indrelid, relations), hashnameextended(x.relname,
             hashoidvectorextended(CASE WHEN built_in > ALL (i.indclass::oid[]) THEN i.indclass ELSE '' END,
             hashoidvectorextended(CASE WHEN built_in > ALL (i.indcollation::oid[]) THEN i.indcollation ELSE '' END,
             hashint2extended(i.indnkeyatts, hashboolextended(i.indisunique, hashboolextended(i.indnullsnotdistinct,
@@ -99,8 +101,7 @@ BEGIN
         array_agg(x.oid) FILTER (WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR x.relam <> 403
             OR x.relkind <> 'i' OR x.reloptions IS NOT NULL
             OR NOT (built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[])))
-    INTO rows, others FROM unnest(holders) WITH ORDINALITY AS of (holder, place)
-    JOIN pg_index i ON i.indrelid = holder JOIN pg_class x ON x.oid = i.indexrelid;
+    INTO rows, others FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = ANY (holders);
     whole := concat(whole, E'\nindexes ', rows);
     IF others IS NOT NULL THEN
         SELECT string_agg(ROW(relname, pg_get_indexdef(oid, 0, true))::text, E'\n' ORDER BY relname)
@@ -108,38 +109,40 @@ BEGIN
         whole := concat(whole, E'\nother indexes ', line);
     END IF;
 
-    SELECT concat(count(*), ' ', sum(hashint8extended(place, hashoidextended(s.seqtypid, hashboolextended(s.seqcycle,
-            hashtextextended(concat_ws(' ', s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache),
-            hashint4extended(coalesce(array_position(holders, d.refobjid), 0),
-            hashint4extended(coalesce(d.refobjsubid, 0), 8)))))))),
-        string_agg(ROW(place, d.refobjid::regclass)::text, ' ' ORDER BY place)
-            FILTER (WHERE NOT d.refobjid = ANY (holders))
-    INTO rows, line FROM unnest(sequences) WITH ORDINALITY AS of (sequence, place)
-    JOIN pg_sequence s ON s.seqrelid = sequence
-    LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = sequence AND d.objsubid = 0
-        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i');
-    whole := concat(whole, E'\nsequences ', rows, ' ', line);
+    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(seqrelid, relations), hashoidextended(seqtypid,
+            hashboolextended(seqcycle, hashtextextended(
+                concat_ws(' ', seqstart, seqincrement, seqmin, seqmax, seqcache), 8))))))
+    INTO rows FROM pg_sequence WHERE seqrelid = ANY (relations);
+    whole := concat(whole, E'\nsequences ', rows);
+    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(objid, relations),
+            hashint4extended(width_bucket(refobjid, relations), hashint4extended(refobjsubid, 10))))),
+        string_agg(ROW(width_bucket(objid, relations), refobjid::regclass)::text, ' ' ORDER BY objid)
+            FILTER (WHERE NOT refobjid = ANY (holders))
+    INTO rows, line FROM pg_depend
+    WHERE classid = 'pg_class'::regclass AND objid = ANY (relations) AND objsubid = 0
+        AND refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND deptype IN ('a', 'i');
+    whole := concat(whole, E'\nowners of sequences ', rows, ' ', line);
 
-    SELECT string_agg(ROW(array_position(holders, inhrelid), inhparent::regclass)::text, E'\n'
-        ORDER BY array_position(holders, inhrelid), inhseqno)
+    SELECT string_agg(ROW(width_bucket(inhrelid, relations), inhparent::regclass)::text, E'\n'
+        ORDER BY inhrelid, inhseqno)
     INTO line FROM pg_inherits WHERE inhrelid = ANY (holders);
     whole := concat(whole, E'\nparents ', line);
 
-    SELECT string_agg(ROW(array_position(holders, tgrelid), tgname, tgenabled, pg_get_triggerdef(oid, true))::text,
-        E'\n' ORDER BY array_position(holders, tgrelid), tgname)
+    SELECT string_agg(ROW(width_bucket(tgrelid, relations), tgname, tgenabled, pg_get_triggerdef(oid, true))::text,
+        E'\n' ORDER BY tgrelid, tgname)
     INTO line FROM pg_trigger WHERE tgrelid = ANY (holders) AND NOT tgisinternal;
     whole := concat(whole, E'\ntriggers ', line);
 
     IF ruled THEN
-        SELECT string_agg(ROW(array_position(holders, ev_class), rulename, pg_get_ruledef(oid, true))::text,
-            E'\n' ORDER BY array_position(holders, ev_class), rulename)
+        SELECT string_agg(ROW(width_bucket(ev_class, relations), rulename, pg_get_ruledef(oid, true))::text,
+            E'\n' ORDER BY ev_class, rulename)
         INTO line FROM pg_rewrite WHERE ev_class = ANY (holders) AND rulename <> '_RETURN';
         whole := concat(whole, E'\nrules ', line);
     END IF;
 
-    SELECT string_agg(ROW(array_position(holders, polrelid), polname, polcmd, polpermissive,
+    SELECT string_agg(ROW(width_bucket(polrelid, relations), polname, polcmd, polpermissive,
         pg_get_expr(polqual, polrelid, true), pg_get_expr(polwithcheck, polrelid, true))::text,
-        E'\n' ORDER BY array_position(holders, polrelid), polname)
+        E'\n' ORDER BY polrelid, polname)
     INTO line FROM pg_policy WHERE polrelid = ANY (holders);
     whole := concat(whole, E'\npolicies ', line);
 
