@@ -26,7 +26,7 @@ from provisioning.erasure.stores import Budget, Enumeration, Eraser, Lease, Prog
 from provisioning.models import ErasureRequest, ErasureStore
 from tenants.errors import TenureError
 
-CHUNK = 20_000  # items: what a chunk costs beside its work (records, a look at the catalog) is spread over them
+CHUNK = 100_000  # items: what a chunk costs beside its work (records, a look at the catalog) is spread over them
 SLICE_S = 15.0  # of one chunk: pause, cancel and deploys take effect between two
 Write = Callable[[], AbstractContextManager[None]]
 """Opens a transaction that commits only while the caller's claim is good."""

@@ -8,9 +8,11 @@ refuses. A superuser, or the verifier, would delete whatever a wrong WHERE names
 well, and a table whose row security was taken off by hand is left alone and reported: there no policy confines anybody.
 
 # Note [How a batch finds its rows]
-By place, not by key: a list of 5,000 row addresses costs one look at the index that begins with `tenant_id`, and the
-delete walks the addresses in order; it names the tenant once more, which lets the planner ask the policy once and not
-for each row (a tenth of the work). Tables go leaves first, so that the check behind each foreign key finds nothing.
+What fits into a batch goes as it is: counting it first, no further than the batch reaches, is a look at the index that
+begins with `tenant_id`. Of a longer table so many rows go by place, not by key: the list of their addresses costs one
+such look, and the delete walks the addresses in order; it names the tenant once more, which lets the planner ask the
+policy once and not for each row (a tenth of the work). Tables go leaves first, so that the check behind each foreign
+key finds nothing.
 A table that refers to itself gives up those of its rows that none refers to, again and again; what hangs together in
 chains longer than that, or in circles of several tables, goes in one statement, at whose end references are looked at.
 """
@@ -33,7 +35,7 @@ from tenants.findings import Finding, Severity
 from tenants.isolation.tickets import ERASE
 from tenants.placement import pool_role
 
-BATCH = 5_000  # rows
+BATCH = 20_000  # rows: a third of a second
 IN_ONE = "600s"  # for a statement that no batch bounds
 
 # Tables with tenants' rows, and whether the policies hold there for the owner too.
@@ -152,14 +154,29 @@ def _from_group(connection: Connection, place: Place, group: Group, limit: int) 
     tenant, first = place.context.tenant_id, sql.Identifier(place.schema, group.tables[0])
     if len(group.tables) > 1:
         return _together(connection, place.schema, group.tables, tenant), True
+    if _all_fit(connection, first, tenant, limit):
+        return _whole(connection, first, tenant), True
     if not group.to_itself:
-        went = _by_address(connection, first, tenant, limit, sql.SQL("true"))
-        return went, went < limit
+        return _by_address(connection, first, tenant, limit, sql.SQL("true")), False
     free = sql.SQL(" AND ").join(_nobody_refers(first, key) for key in group.to_itself)
     went = _by_address(connection, first, tenant, limit, free)
     if went < limit:  # chains and circles within the table: few at a time, or none, are free
-        return went + _together(connection, place.schema, group.tables, tenant), True
+        return went + _whole(connection, first, tenant), True
     return went, False
+
+
+def _all_fit(connection: Connection, table: sql.Identifier, tenant: UUID, limit: int) -> bool:
+    text = sql.SQL(
+        "SELECT count(*) <= {limit} FROM (SELECT FROM {table} WHERE {column} = {tenant} LIMIT {more}) AS few"
+    )
+    given = {"table": table, "column": _TENANT, "tenant": sql.Literal(tenant), "limit": sql.Literal(limit)}
+    ((fit,),) = run(connection, text.format(**given, more=sql.Literal(limit + 1)))
+    return bool(fit)
+
+
+def _whole(connection: Connection, table: sql.Identifier, tenant: UUID) -> int:
+    text = sql.SQL("DELETE FROM {} WHERE {} = {}").format(table, _TENANT, sql.Literal(tenant))
+    return connection.execute(text).rowcount
 
 
 def _by_address(connection: Connection, table: sql.Identifier, tenant: UUID, limit: int, which: sql.Composable) -> int:
