@@ -38,7 +38,7 @@ PLAIN, PEER, PEER_LIMITED = "plain Django", "django-tenants", "django-tenants, T
 SCHEMA, ALONE, UNSIGNED = "ours, schema tier", "ours, pool of 1 tenant", "the same with a setting that nobody signed"
 POOL = f"ours, pool of {TENANTS:,} tenants"
 SWITCHING = "the same, another tenant each time"
-WORDS = ("read", "10 reads", "list of 50", "insert", "10 inserts", "update", "join of 5")
+WORDS = ("read", "10 reads", "list of 50", "list in tx", "insert", "10 inserts", "update", "join of 5")
 
 
 def main() -> None:

@@ -83,6 +83,7 @@ def made_operations(several: int) -> dict[str, Callable[[], object]]:
         "read1": read,
         "read10": in_transaction(read, READS),
         "list": listed,
+        "list_atomic": in_transaction(listed, 1),
         "insert1": insert,
         "insert10": in_transaction(insert, WRITES),
         "update1": update,
