@@ -16,6 +16,7 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Now
 
+from provisioning.engine.failpoint import Moment, reached
 from provisioning.erasure import sealed, sentinels
 from provisioning.erasure.erasers.once_more import AGAIN
 from provisioning.erasure.errors import CannotSee, Collateral
@@ -23,7 +24,7 @@ from provisioning.erasure.looking import Look, look
 from provisioning.erasure.registry import Registry
 from provisioning.erasure.scoping import kind_of, scope_of
 from provisioning.erasure.stores import Budget, Enumeration, Eraser, Lease, Progress, Scope, Verdict
-from provisioning.models import ErasureRequest, ErasureStore
+from provisioning.models import Direction, ErasureRequest, ErasureStore
 from tenants.errors import TenureError
 
 CHUNK = 100_000  # items: what a chunk costs beside its work (records, a look at the catalog) is spread over them
@@ -133,10 +134,13 @@ def erase_chunk(row: ErasureStore, scope: Scope, registry: Registry, *, lease: L
     try:
         found = Enumeration(row.store, items)
         eraser = entry_of(registry, row, scope)
+        here = boundary_of(eraser)
+        reached(Moment.STARTED, here, Direction.DO)
         progress = eraser.erase(scope, found, row.cursor, budget, lease)
     except TenureError as error:
         failed(row, error.code, write=write)
         return Worked(row.store, None)
+    reached(Moment.BODY_DONE, here, Direction.DO)
     stuck = bool(progress.failed) and not progress.deleted and not progress.done
     behind = eraser.phase == AGAIN or row.passes >= len(registry.entries_of(row.store, scope.kind))
     with write():
@@ -147,9 +151,16 @@ def erase_chunk(row: ErasureStore, scope: Scope, registry: Registry, *, lease: L
             passes=F("passes") + int(progress.done),
             failed=[{"code": finding.code, "severity": finding.severity.value} for finding in progress.failed],
         )
+        reached(Moment.BEFORE_RECORD, here, Direction.DO)
+    reached(Moment.AFTER_RECORD, here, Direction.DO)
     row.refresh_from_db()
     refuse_excess(row)
     return Worked(row.store, None if stuck else progress, timedelta(seconds=progress.retry_after or 0))
+
+
+def boundary_of(eraser: Eraser) -> str:
+    """As whose step the moments of its chunks are, where tests kill a worker."""
+    return f"{eraser.store} in phase {eraser.phase}"
 
 
 def refuse_excess(row: ErasureStore) -> None:

@@ -14,20 +14,44 @@ from provisioning.engine.failpoint import Moment
 from provisioning.erasure import verbs
 from provisioning.erasure.certificate import verify
 from provisioning.erasure.issuing import public_key
+from provisioning.erasure.registry import REGISTRY
+from provisioning.erasure.rounds import boundary_of
 from provisioning.models import ErasureCertificate, ErasureRequest, ErasureState, Run, RunLimit
 from provisioning.workflows.erase import ERASE
 from provisioning.workflows.erase_sweep import sweep_erasures
 from tenants.models import Tenant
 from tenants.states import TenantState, Tier
-from tests.crashes.harness import KILLED, LONG_AGO, Workers, lapse
+from tests.crashes.harness import BOUNDARIES, KILLED, LONG_AGO, Workers, lapse
 from tests.provisioning.erasure.small import ALICE, approve
 from tests.provisioning.erasure.whole import filled, found_of, stored
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+MOST_POINTS = int(os.environ.get("TENURE_KILL_POINTS", "2"))  # drawn anew in each run: all of them take half an hour
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300 + 20 * MOST_POINTS)]
 
-MOST_POINTS = 2  # of one run of the tests, drawn anew each time: all of them take minutes
-POINTS = [f"{step.name}:{moment}" for step in ERASE.steps for moment in (Moment.STARTED, Moment.BODY_DONE)]
+PHASES = {
+    "disable keys": 2,
+    "erase outside stores": 3,
+    "erase queues and caches": 4,
+    "erase rows": 5,
+    "erase outside stores again": 6,
+    "destroy keys": 7,
+    "erase audit payloads": 8,
+    "erase control residue": 9,
+}
 SAME = ("store", "planned", "retained", "remaining", "verdict", "covered", "waived", "late")
+
+
+def points_of_all() -> list[str]:
+    """Before and behind each step, and every boundary of each eraser's chunks, in the order a request comes by."""
+    found = list[str]()
+    erasers = REGISTRY.erasers_of("tenant")
+    for step in ERASE.steps:
+        chunks = [each for each in erasers if each.phase == PHASES.get(step.name)]
+        found.append(f"{step.name}:{Moment.STARTED}")
+        found += [f"{boundary_of(eraser)}:{moment}" for eraser in chunks for moment in BOUNDARIES]
+        found.append(f"{step.name}:{Moment.BODY_DONE}")
+    assert sum(" in phase " in point for point in found) == len(erasers) * len(BOUNDARIES)
+    return found
 
 
 @pytest.fixture
@@ -38,13 +62,14 @@ def workers(house: None, settings: Any) -> Iterator[Workers]:
         yield workers
 
 
-def test_a_kill_anywhere_and_a_server_away_cost_only_time(stack: Stack, workers: Workers) -> None:
+@pytest.mark.drawn(1)
+@pytest.mark.parametrize("tier", list(Tier))
+def test_a_kill_anywhere_and_a_server_away_cost_only_time(stack: Stack, workers: Workers, tier: Tier) -> None:
     seed = int(os.environ.get("TENURE_KILL_SEED", random.randrange(10**6)))
     print(f"TENURE_KILL_SEED={seed}")  # noqa: T201  to kill at the same points again; TENURE_KILL_POINTS=1000 takes all
-    most = int(os.environ.get("TENURE_KILL_POINTS", MOST_POINTS))
-    points = random.Random(seed).sample(POINTS, min(most, len(POINTS)))
-    points.sort(key=POINTS.index)
-    tenants = [filled(f"acme-{number}-gmbh", Tier.POOL) for number in range(len(points) + 1)]
+    every = points_of_all()
+    points = sorted(random.Random(seed).sample(every, min(MOST_POINTS, len(every))), key=every.index)
+    tenants = [filled(f"acme-{number}-gmbh", tier) for number in range(len(points) + 1)]
     for tenant in tenants:
         stored(tenant).asked()
     swept(workers)
