@@ -79,8 +79,8 @@ from provisioning.workflows.accepting import (
     need,
     new_tenant,
     refuse_shared_role,
+    repeat_of,
     repeated,
-    same_target,
     same_wish,
     shares_its_role,
     start_onboarding,
@@ -245,8 +245,8 @@ def onboard(*, wish: TenantWish, actor: Actor, key: str, request_id: str = "", p
 
 def retry_onboarding(*, tenant: Tenant, reason: str, actor: Actor, key: str, request_id: str = "") -> Run:
     """A new onboarding of a tenant whose former one failed. Raises StateConflict, NoCapacity, OperationInProgress."""
-    if (known := repeated(actor, key)) is not None:
-        return same_target(known, tenant)
+    if (known := repeat_of(ONBOARD, tenant, actor, key)) is not None:
+        return known
     need(reason)
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().select_related("plan").get(pk=tenant.pk)
@@ -307,8 +307,8 @@ def actions_of_tenant(tenant: Tenant, *, busy: bool | None = None, shares_role: 
 
 def rotate_credentials(*, tenant: Tenant, reason: str, actor: Actor, key: str, request_id: str = "") -> Run:
     """A new database password, by a workflow. Raises StateConflict, OperationInProgress, ReasonMissing."""
-    if (known := repeated(actor, key)) is not None:
-        return same_target(known, tenant)
+    if (known := repeat_of(ROTATE_CREDENTIALS, tenant, actor, key)) is not None:
+        return known
     need(reason)
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)

@@ -91,10 +91,12 @@ def same_wish(run: Run, wish: TenantWish) -> Run:
     return run
 
 
-def same_target(run: Run, tenant: Tenant) -> Run:
-    if run.tenant_id != tenant.pk:
-        raise KeyReused(f"This key started {run.public_id} before.", operation=run.public_id)
-    return run
+def repeat_of(workflow: Workflow, tenant: Tenant, actor: Actor, key: str) -> Run | None:
+    """The operation that this very request started before. Raises KeyReused for any other that had the key."""
+    known = repeated(actor, key)
+    if known is not None and (known.tenant_id, known.workflow) != (tenant.pk, workflow.name):
+        raise KeyReused(f"This key started {known.public_id} before.", operation=known.public_id)
+    return known
 
 
 def exists(other: Tenant, wish: TenantWish) -> TenantExists:

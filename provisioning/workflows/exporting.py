@@ -8,7 +8,7 @@ from uuid import uuid4
 from django.db import transaction
 
 from provisioning.models import Run
-from provisioning.workflows.accepting import allow, need, repeated, same_target, started
+from provisioning.workflows.accepting import allow, need, repeat_of, started
 from provisioning.workflows.export import EXPORT, ExportInput
 from provisioning.workflows.passports import tar
 from tenants.audit import Actor, AuditAction, ObjectType
@@ -19,8 +19,8 @@ from tenants.models import Tenant
 
 def export_tenant(*, tenant: Tenant, reason: str, actor: Actor, key: str, request_id: str = "") -> Run:
     """The tenant's passport into its own bucket. Raises StateConflict, OperationInProgress, ReasonMissing."""
-    if (known := repeated(actor, key)) is not None:
-        return same_target(known, tenant)
+    if (known := repeat_of(EXPORT, tenant, actor, key)) is not None:
+        return known
     need(reason)
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)

@@ -10,9 +10,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from provisioning.engine.workflow import Workflow
-from provisioning.errors import KeyReused
 from provisioning.models import LegalHold, Run
-from provisioning.workflows.accepting import VERBS, allow, lock_of, need, repeated, started
+from provisioning.workflows.accepting import VERBS, allow, lock_of, need, repeat_of, started
 from provisioning.workflows.delete import DELETE, DeleteInput
 from provisioning.workflows.plans import VerbPlan, estimate, shape_of
 from provisioning.workflows.resume import RESUME, ResumeInput
@@ -75,7 +74,7 @@ def delete_tenant(
     Destroys nothing. Of a tenant that is deleted, or about to be, the operation that does it is returned. Raises
     DeletionProtected, BadKeeping, StateConflict, OperationInProgress, ReasonMissing.
     """
-    if (known := _repeated(DELETE, tenant, actor, key)) is not None:
+    if (known := repeat_of(DELETE, tenant, actor, key)) is not None:
         return known
     need(reason)
     _check_days(keep_days)
@@ -128,21 +127,13 @@ def tenants_due_for_purge() -> QuerySet[Tenant]:
 def _started(
     workflow: Workflow, asked: Any, tenant: Tenant, *, reason: str, actor: Actor, key: str, request_id: str
 ) -> Run:
-    if (known := _repeated(workflow, tenant, actor, key)) is not None:
+    if (known := repeat_of(workflow, tenant, actor, key)) is not None:
         return known
     need(reason)
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
         allow(workflow.name, tenant)
         return started(workflow, asked, tenant, actor=actor, key=key, reason=reason, request_id=request_id)
-
-
-def _repeated(workflow: Workflow, tenant: Tenant, actor: Actor, key: str) -> Run | None:
-    """The operation that this very request started before. Raises KeyReused for any other that had the key."""
-    known = repeated(actor, key)
-    if known is not None and (known.tenant_id, known.workflow) != (tenant.pk, workflow.name):
-        raise KeyReused(f"This key started {known.public_id} before.", operation=known.public_id)
-    return known
 
 
 def _deletion_of(tenant: Tenant) -> Run | None:

@@ -39,7 +39,8 @@ class Command(TeachingCommand):
         ):
             answers.append(answer)
             if answer.what == "problem":
-                tqdm.write(f"line {answer.number}: {answer.slug[:48]!r}: {answer.detail}", file=self.stderr)
+                named = f"{answer.slug[:48]!r}: " if answer.slug else ""
+                tqdm.write(f"line {answer.number}: {named}{answer.detail}", file=self.stderr)
         started = [answer.run for answer in answers if answer.what == "accepted" and answer.run is not None]
         if started and not options["no_wait"]:
             with tqdm(total=len(started), desc="onboarded", unit="tenant", disable=None) as bar:
