@@ -64,6 +64,7 @@ def make_key(
     days: int = DAYS,
     reads_per_minute: int = 600,
     writes_per_minute: int = 60,
+    erasures_per_hour: int = 10,
 ) -> NewKey:
     """A new key that expires in `days` (1 to 365). Raises UnknownScope, BothSides or BadLifetime."""
     if unknown := sorted(set(scopes) - set(Scope)):
@@ -83,6 +84,7 @@ def make_key(
             secret_hash=_hash(secret),
             reads_per_minute=reads_per_minute,
             writes_per_minute=writes_per_minute,
+            erasures_per_hour=erasures_per_hour,
             expires_at=timezone.now() + timedelta(days=days),
         )
         key.refresh_from_db()

@@ -54,6 +54,7 @@ class ApiKey(models.Model):
     secret_hash = models.BinaryField(max_length=32, editable=False)
     reads_per_minute = models.PositiveIntegerField(default=600, validators=[MinValueValidator(1)])
     writes_per_minute = models.PositiveIntegerField(default=60, validators=[MinValueValidator(1)])
+    erasures_per_hour = models.PositiveIntegerField(default=10, validators=[MinValueValidator(1)])
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

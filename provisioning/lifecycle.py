@@ -118,7 +118,14 @@ from provisioning.workflows.plans import PlanChanged, VerbPlan, estimate, shape_
 from provisioning.workflows.replay_erasure import replay_next, sweep_restored
 from provisioning.workflows.resources import keep, observe
 from provisioning.workflows.rotate_credentials import ROTATE_CREDENTIALS, RotateInput
-from provisioning.workflows.schedules import InvalidSchedule, cancel_schedule, fire_due, schedule
+from provisioning.workflows.schedules import (
+    InvalidSchedule,
+    cancel_schedule,
+    dates_of,
+    fire_due,
+    plan_schedule,
+    schedule,
+)
 from provisioning.workflows.tokens import mint_token, published_keys, replace_token_keys, rotate_token_key
 from provisioning.workflows.wishes import (
     InvalidWish,
@@ -378,13 +385,15 @@ __all__ = [
     "actions_of_tenant", "adopt_drift", "advance", "answerable_for", "approve_erasure", "approve_rollout",
     "begin_context_keys", "cancel", "cancel_erasure", "cancel_rollout", "cancel_schedule", "certificate_keys",
     "certificate_status", "certificates_of_erasure", "change_cluster", "change_pool", "check_passport",
-    "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "delete_tenant",
+    "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "dates_of",
+    "delete_tenant",
     "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "export_tenant",
     "export_to_file", "extend_erasure", "finish_context_keys", "force_complete", "foresee_erasure",
     "hand_out_credentials", "hand_out_data_keys", "hold_records", "keep_evidence", "keyed_hash", "latest_rehearsal",
     "mint_token", "onboard", "onboard_together", "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval",
     "plan_context_keys", "plan_delete", "plan_of", "plan_of_erasure", "plan_onboard", "plan_repair_of_drift",
-    "plan_resume_tenant", "plan_rollout", "plan_suspend", "plan_undelete", "progress_of", "propose_erasure",
+    "plan_resume_tenant", "plan_rollout",
+    "plan_schedule", "plan_suspend", "plan_undelete", "progress_of", "propose_erasure",
     "propose_rollout", "prove_identity", "publish", "published_keys", "recheck_erasure", "register_cluster",
     "rehearse_rollout", "reject_erasure", "release_hold", "release_records", "repair_drift", "replace_token_keys",
     "replay_next", "replay_tombstones", "request_erasure", "resume", "resume_rollout", "resume_tenant",

@@ -11,15 +11,16 @@ from django.utils import timezone
 
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.confirm import ReasonForm, VerbForm, plan_then_confirm
+from controlplane.admin.dates import END
 from controlplane.admin.operations import OPERATE
 from provisioning import lifecycle
-from provisioning.models import ErasureRequest, LegalHold, Run, Schedule
+from provisioning.models import ErasureRequest, LegalHold, Run
 from provisioning.workflows.legal_holds import GROUND_LENGTH, TOO_LATE
 from provisioning.workflows.plans import VerbPlan
 from tenants.models import Tenant
 from tenants.states import DeleteReason, TenantState
 
-END, HOLD, ERASE = "tenants.end_tenant", "tenants.hold_tenant", "provisioning.request_erasure"
+HOLD, ERASE = "tenants.hold_tenant", "provisioning.request_erasure"
 SHOWN = 5  # erasure requests on the tenant's own page
 
 
@@ -69,14 +70,12 @@ class LeavingVerbs(ReadOnlyAdmin):
     """Of the tenant's own page; what removes something is marked, and wants the slug typed."""
 
     def leaving(self, request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
-        """What the page says of its dates and holds."""
-        waiting = Schedule.objects.filter(tenant=tenant, state=Schedule.State.WAITING).order_by("at")
+        """What the page says of its holds and erasures."""
         holds = list(lifecycle.open_holds(tenant))
         allowed = ([] if tenant.state in TOO_LATE else ["place_hold"]) + (["release_hold"] if holds else [])
         erasures = list(ErasureRequest.objects.filter(tenant=tenant).order_by("-created_at")[:SHOWN])
         ask = reverse("admin:provisioning_erasurerequest_request") if request.user.has_perm(ERASE) else ""
         return {
-            "dates": list(waiting),
             "holds": holds,
             "hold_verbs": self.links(request, tenant, allowed),
             "erasures": erasures if request.user.has_perm("provisioning.view_erasurerequest") else [],

@@ -26,6 +26,7 @@ from controlplane.admin.actors import with_actor_names
 from controlplane.admin.audit import entries_of
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.confirm import ReasonForm, actor_of, plan_then_confirm
+from controlplane.admin.dates import DateVerbs
 from controlplane.admin.findings import SERIOUS
 from controlplane.admin.leaving import LeavingVerbs
 from controlplane.admin.onboarding import onboard, plan_page
@@ -68,7 +69,7 @@ class Observed:
         return cls(resource, "different" if serious else "as planned", resource.findings)
 
 
-class TenantAdmin(LeavingVerbs):
+class TenantAdmin(LeavingVerbs, DateVerbs):
     """The fleet, one line a tenant. Nothing is edited here: a verb is planned, confirmed, and becomes an operation."""
 
     noun, nouns = "tenant", "tenants"
@@ -77,6 +78,7 @@ class TenantAdmin(LeavingVerbs):
     verbs = (
         *("retry", "rotate_credentials", "resume", "undelete", "suspend", "delete"),
         *("place_hold", "release_hold"),
+        *("schedule_suspension", "schedule_deletion", "call_off"),
     )
 
     list_display = ("tenant", "standing", "health", "tier", "where", "on_release", "operation", "since")
@@ -206,6 +208,7 @@ class TenantAdmin(LeavingVerbs):
             "may_audit": may_audit,
             "verbs": self.links(request, tenant, lifecycle.actions_of_tenant(tenant)),
             **self.leaving(request, tenant),
+            **self.dated(request, tenant),
             "url": settings.TENANT_URL.format(slug=tenant.slug) if tenant.state == TenantState.ACTIVE else "",
             "behind": behind(tenant),
             "trigger": live.trigger(live.FAST if run and run.held else live.SLOWER) if run else "",

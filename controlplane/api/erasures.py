@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from controlplane.api import etags
 from controlplane.api.bodies import Shape, shaped
 from controlplane.api.codes import Code
-from controlplane.api.endpoint import Endpoint, PlanQuery, serves, who
+from controlplane.api.endpoint import Endpoint, PlanQuery, caller, serves, who
 from controlplane.api.erasure_request import AskErasureRequest, wish_of
 from controlplane.api.erasure_shape import (
     ErasurePlanShape,
@@ -29,8 +29,9 @@ from controlplane.api.erasure_shape import (
 )
 from controlplane.api.errors import Problem, invalid
 from controlplane.api.fields import IdOf, id_schema
-from controlplane.api.idempotency import Answer, fingerprint_of, once, optional_key, required_key
+from controlplane.api.idempotency import Answer, answered, fingerprint_of, once, optional_key, required_key
 from controlplane.api.ids import found
+from controlplane.api.limits import count_erasure
 from controlplane.api.openapi import ETAG, POLL_AFTER
 from controlplane.api.pagination import ListQuery, page, page_of
 from controlplane.api.plan_shape import VerbPlanShape, verb_plan
@@ -94,6 +95,8 @@ class ErasureRequests(Endpoint):
         """A second request for the same tenant or person is kept as `merged`, and brings the first one's date forward.
 
         Identifiers are sealed under a key of the request's own. They are in no answer, log, event or stored row.
+        A key may ask for 10 erasures an hour unless it was made with another number; repeats and `validate_only` are
+        not counted.
         """
         key = optional_key(request) if self.plan_only else required_key(request)
         asked = shaped(request, AskErasureRequest)
@@ -107,6 +110,9 @@ class ErasureRequests(Endpoint):
 
         # A plain hash of the body would fall to a dictionary of addresses.
         fingerprint = lifecycle.keyed_hash(b"api", fingerprint_of(request))
+        if (before := answered(request, key=key, fingerprint=fingerprint)) is not None:
+            return before  # a repeat is no further request
+        count_erasure(caller(request))
         return once(request, key=key, do=ask, fingerprint=fingerprint)
 
 

@@ -91,12 +91,12 @@ def once(
         return response
 
 
-def answered(request: Request, *, key: str) -> HttpResponse | None:
+def answered(request: Request, *, key: str, fingerprint: bytes | None = None) -> HttpResponse | None:
     """The first answer, if this key has one: for a view that has something to do before the transaction of `once`."""
     principal = _principal(request)
     if not IdempotencyKey.objects.filter(principal=principal, key=key).exists():
         return None
-    return _replayed(principal, key, fingerprint_of(request))
+    return _replayed(principal, key, fingerprint or fingerprint_of(request))
 
 
 def fingerprint_of(request: Request) -> bytes:

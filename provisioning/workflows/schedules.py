@@ -15,11 +15,13 @@ from provisioning.errors import OperationInProgress
 from provisioning.models import LegalHold, Run, Schedule
 from provisioning.workflows.accepting import as_uuid, need
 from provisioning.workflows.leaving import KEEP_DAYS, MOST_DAYS, BadKeeping, delete_tenant, suspend
+from provisioning.workflows.plans import VerbPlan
 from tenants import events
 from tenants.audit import Actor, AuditAction, ObjectType, Outcome
 from tenants.audit import write as audit
 from tenants.errors import StateConflict, TenureError
 from tenants.events import EventType
+from tenants.findings import Finding, Severity
 from tenants.models import Tenant
 from tenants.states import DeleteReason, TenantState
 
@@ -61,17 +63,36 @@ def schedule(
     of_deletion = {"delete_reason": delete_reason, "keep_days": keep_days} if verb == Schedule.Verb.DELETE else {}
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
-        if tenant.state in LEAVES:
-            raise StateConflict(f"Tenant {tenant.slug} is {tenant.state}: no date can be set for it.")
-        if (other := waiting(tenant).filter(verb=verb).first()) is not None:
-            cure = f"Cancel {other.public_id} first."
-            raise StateConflict(f"Tenant {tenant.slug} has a date for this: {other.at:%Y-%m-%d %H:%M %Z}.", cure=cure)
+        _refuse(tenant, verb)
         made = Schedule.objects.create(
             tenant=tenant, verb=verb, at=at, reason=reason, actor=str(actor), created_at=timezone.now(), **of_deletion
         )
         events.record(EVENTS[verb], tenant_id=tenant.pk, data={"at": at.isoformat()})
         _written(made, AuditAction.SCHEDULE_MADE, actor, request_id=request_id)
     return made
+
+
+def plan_schedule(tenant: Tenant, verb: Schedule.Verb) -> VerbPlan:
+    """What a date would come to as things are now, and what stands in the way of setting one."""
+    blockers: tuple[Finding, ...] = ()
+    try:
+        _refuse(tenant, verb)
+    except StateConflict as error:
+        blockers = (Finding(error.code, Severity.ERROR, tenant.slug, str(error), error.cure),)
+    until = "until then nothing changes, and the date can be called off"
+    if verb == Schedule.Verb.SUSPEND:
+        stays = "then an ordinary operation shuts every way in; its data stays, and it can be resumed"
+        return VerbPlan(
+            "tenant.schedule_suspend", f"the suspension of {tenant.slug}", (until, stays), blockers=blockers
+        )
+    steps = [until, "then an ordinary operation shuts every way in; it can be undeleted while its days last"]
+    if tenant.deletion_protection:
+        steps.append("its deletion protection is on: unless that is taken off before, the date comes to nothing")
+    if LegalHold.objects.open(tenant.pk).exists():
+        steps.append("a legal hold keeps it: the date waits until all are released")
+    removes = (f"from that date on every way in to {tenant.slug}", "when its days are over, its data")
+    about = f"the deletion of {tenant.slug}"
+    return VerbPlan("tenant.schedule_delete", about, tuple(steps), removes=removes, blockers=blockers)
 
 
 def cancel_schedule(*, schedule: Schedule, reason: str, actor: Actor, request_id: str = "") -> Schedule:
@@ -83,8 +104,18 @@ def cancel_schedule(*, schedule: Schedule, reason: str, actor: Actor, request_id
     return schedule
 
 
-def waiting(tenant: Tenant) -> QuerySet[Schedule]:
+def dates_of(tenant: Tenant) -> QuerySet[Schedule]:
+    """Those that wait, the next first."""
     return Schedule.objects.filter(tenant=tenant, state=Schedule.State.WAITING).order_by("at")
+
+
+def _refuse(tenant: Tenant, verb: Schedule.Verb) -> None:
+    """Raises StateConflict where no such date can be set."""
+    if tenant.state in LEAVES:
+        raise StateConflict(f"Tenant {tenant.slug} is {tenant.state}: no date can be set for it.")
+    if (other := dates_of(tenant).filter(verb=verb).first()) is not None:
+        cure = f"Cancel {other.public_id} first."
+        raise StateConflict(f"Tenant {tenant.slug} has a date for this: {other.at:%Y-%m-%d %H:%M %Z}.", cure=cure)
 
 
 def fire_due() -> None:

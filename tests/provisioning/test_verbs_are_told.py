@@ -79,7 +79,7 @@ WORDS: dict[str, str] = {
 TELLS_NOTHING = frozenset(
     # reads
     "actions_of actions_of_erasure actions_of_rollout actions_of_tenant answerable_for certificate_keys"
-    " certificate_status certificates_of_erasure foresee_erasure keyed_hash usual_erasures"
+    " certificate_status certificates_of_erasure dates_of foresee_erasure keyed_hash plan_schedule usual_erasures"
     " check_passport checkpoints_outside clock_of_erasure current_release databases_behind erasure_findings"
     " evidence_is_write_once evidence_keys latest_rehearsal open_holds plan_approval plan_context_keys plan_delete"
     " plan_of plan_of_erasure plan_onboard plan_repair_of_drift plan_resume_tenant plan_rollout plan_suspend"

@@ -26,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=int, default=DAYS, help=f"days until it expires ({DAYS}; 365 at most)")
         parser.add_argument("--reads-per-minute", type=int, default=600)
         parser.add_argument("--writes-per-minute", type=int, default=60)
+        parser.add_argument("--erasures-per-hour", type=int, default=10, help="new erasure requests; the usual is 10")
         parser.add_argument("--revoke", metavar="KEY_ID", help="revoke key_… instead of making one")
 
     def handle(self, *, name: str | None, scope: list[str] | None, revoke: str | None, **options: Any) -> None:
@@ -34,7 +35,7 @@ class Command(BaseCommand):
             return
         if not name:
             raise CommandError("Say what the key is for: manage.py api_key NAME.")
-        wanted = ("principal", "days", "reads_per_minute", "writes_per_minute")
+        wanted = ("principal", "days", "reads_per_minute", "writes_per_minute", "erasures_per_hour")
         try:
             made = make_key(name=name, scopes=scope or WIDEST, actor=ACTOR, **{word: options[word] for word in wanted})
         except TenureError as error:

@@ -4,12 +4,13 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
 from provisioning.lifecycle import advance
-from provisioning.models import LegalHold, Queue, Run
+from provisioning.models import LegalHold, Queue, Run, Schedule
 from tenants.models import Tenant
 from tenants.states import TenantState, Tier
 from tests.controlplane.admin.test_verbs import confirm
@@ -44,6 +45,41 @@ def test_a_tenant_is_suspended_deleted_and_held_from_its_page(ops: Client) -> No
         verb: operator.get(f"{page}{verb}/").status_code for verb in ("suspend", "delete", "undelete", "place_hold")
     }
     assert codes == {"suspend": 200, "delete": 403, "undelete": 403, "place_hold": 403}
+
+
+def test_dates_are_set_shown_and_called_off_on_the_tenants_page(ops: Client) -> None:
+    page = f"/admin/tenants/tenant/{onboarded('acme', Tier.POOL).pk}/"
+    suspends, deletes, calls_off = (
+        f"{page}{verb}/" for verb in ("schedule_suspension", "schedule_deletion", "call_off")
+    )
+    why = {"reason": "Invoice 4711 is unpaid."}
+    over = confirm(ops, suspends, at="2020-02-01T06:00", **why)
+    assert (over.status_code, "2020-02-01 06:00 UTC is over." in over.content.decode()) == (409, True)
+    assert confirm(ops, suspends, at="2099-02-01T06:00", **why).status_code == 302
+    text = ops.get(page).content.decode()
+    table = text.split('id="dates"')[1].split("</table>")[0]
+    for words in ("suspend it", "01 Feb 2099 06:00 UTC", "Invoice 4711 is unpaid.", "<bdi>ops</bdi>"):
+        assert words in table
+    assert ('id="verb-schedule_suspension"' in text, 'id="verb-schedule_deletion"' in text) == (False, True)
+    second = ops.get(suspends).content.decode()  # what lifecycle would answer, before anybody asks
+    assert ("has a date for this: 2099-02-01 06:00 UTC" in second, 'id="confirm-button"' in second) == (True, False)
+    Tenant.objects.update(deletion_protection=True)
+    plan = ops.get(deletes).content.decode()
+    assert "deletion protection is on: unless that is taken off before, the date comes to nothing" in plan
+    asked = {"at": "2099-03-01T06:00", "delete_reason": "unpaid", "keep_days": "30", **why}
+    assert confirm(ops, deletes, **asked, typed="acne").status_code == 422
+    assert confirm(ops, deletes, **asked, typed="acme").status_code == 302
+    first, last = Schedule.objects.order_by("at")
+    assert (last.verb, last.keep_days, last.reason) == ("delete", 30, why["reason"])
+    assert confirm(ops, calls_off, date=str(first.pk), reason="Paid.").status_code == 302
+    first.refresh_from_db()
+    assert (first.state, first.note) == ("cancelled", "Paid.")
+    left = ops.get(page).content.decode().split('id="dates"')[1].split("</table>")[0]
+    assert ("delete it" in left, "its data 30 days later" in left, "01 Feb 2099" in left) == (True, True, False)
+    operator = signed_in(someone("operator", "tenants.view_tenant", "tenants.operate_tenant"))
+    viewer = signed_in(User.objects.get(username="viewer"))
+    codes = [[each.get(where).status_code for where in (suspends, deletes, calls_off)] for each in (operator, viewer)]
+    assert codes == [[200, 403, 200], [403, 403, 403]]
 
 
 def test_the_command_says_what_it_started_and_what_stands_in_the_way(door: None) -> None:

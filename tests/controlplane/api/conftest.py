@@ -59,7 +59,12 @@ def named(headers: dict[str, str]) -> dict[str, str]:
 
 
 def caller(principal: str = "billing", scopes: list[Scope] | None = None, **more: Any) -> Caller:
-    limited = {"reads_per_minute": 100_000, "writes_per_minute": 100_000, **more}
+    limited = {
+        "reads_per_minute": 100_000,
+        "writes_per_minute": 100_000,
+        "erasures_per_hour": 100_000,
+        **more,
+    }
     return Caller(make_key(principal=principal, name="for a test", scopes=scopes or WIDEST, actor=BILLING, **limited))
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
+from controlplane.api import limits
 from controlplane.keys import BothSides, make_key
 from controlplane.models import ApiKey, Scope
 from provisioning.erasure.certificate import verify
@@ -217,3 +219,30 @@ def test_no_key_holds_both_sides(control: None) -> None:
     key = make_key(principal="eve", name="one", scopes=ASKS, actor=BILLING).key
     with pytest.raises(IntegrityError, match="apikey_one_side_of_an_erasure"), transaction.atomic():
         ApiKey.objects.filter(pk=key.pk).update(scopes=[*key.scopes, Scope.ERASURE_APPROVE])
+
+
+def test_a_key_asks_for_so_many_erasures_an_hour_and_a_repeat_is_not_one_more(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, key = caller("alice", ASKS, erasures_per_hour=2), str(uuid4())
+    first = small.post("erasure-requests", wish(house), key=key)
+    repeats = [small.post("erasure-requests", wish(house), key=key) for _ in range(3)]
+    assert {(each.status_code, each.content) for each in repeats} == {(201, first.content)}
+    assert refused(small.post("erasure-requests", wish(house, grace_days=1), key=key)) == (
+        422,
+        "IDEMPOTENCY_KEY_REUSED",
+    )
+    assert small.post("erasure-requests?validate_only=true", wish(house)).status_code == 200
+    assert small.post("erasure-requests", wish(house)).json()["state"] == "merged"
+    beyond = small.post("erasure-requests", wish(house))
+    assert (refused(beyond), beyond.json()["metadata"]) == ((429, "RATE_LIMITED"), {"erasures_per_hour": 2})
+    assert 1 <= int(beyond["Retry-After"]) <= 3600
+    assert small.post("erasure-requests", wish(house), key=key)["Idempotent-Replayed"] == "true"
+    assert small.get(f"erasure-requests/{first.json()['id']}").status_code == 200
+    assert caller("alice", ASKS).post("erasure-requests", wish(house)).status_code == 201
+    limits._valkey.cache_clear()
+    monkeypatch.setattr(settings, "CACHE_URL", "redis://127.0.0.1:1/0")
+    try:
+        assert small.post("erasure-requests", wish(house)).status_code == 201
+    finally:
+        limits._valkey.cache_clear()
