@@ -6,7 +6,10 @@ rows of one transaction tie on their time. Here the position is the pair of time
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +31,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PLACE = re.compile(r"([ab])([0-9]{1,9})")  # a17: after or before the row of this number
 POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")  # a17…-0198…: after or before, microseconds, id
 
-M = TypeVar("M", bound=Model)
+SPOT = re.compile(r"([ab])([A-Za-z0-9_-]{4,400}={0,2})")  # aWyJ…: after or before what has this order, in base64
+
+M, T = TypeVar("M", bound=Model), TypeVar("T")
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{POSITION.pattern}$"})
@@ -57,6 +62,19 @@ class NumberedListQuery(ListQuery):
     """Of a list that goes by the number of its rows, the lowest first."""
 
     cursor = NumberCursor(  # type: ignore[assignment]  # the same parameter, of another form
+        required=False, help_text="From `next` or `previous`, as it is."
+    )
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{SPOT.pattern}$"})
+class SpotCursor(Text):
+    """A place in a list that is in no table."""
+
+
+class SortedListQuery(ListQuery):
+    """Of a list that goes by names."""
+
+    cursor = SpotCursor(  # type: ignore[assignment]  # the same parameter, of another form
         required=False, help_text="From `next` or `previous`, as it is."
     )
 
@@ -119,6 +137,28 @@ def numbered_page(
     }
 
 
+def sorted_page(
+    request: Request,
+    found: Sequence[T],
+    asked: dict[str, Any],
+    represent: Callable[[Sequence[T]], list[Any]],
+    by: Callable[[T], tuple[Any, ...]],
+) -> Json:
+    """One page of what is in the order of `by`, which no two share: JSON values. `represent` may leave some out."""
+    orders, size = [by(each) for each in found], min(asked["page_size"], LARGEST_PAGE)
+    side, order = _spot(asked["cursor"]) if "cursor" in asked else ("a", ())
+    try:
+        first = bisect_right(orders, order) if side == "a" else max(bisect_left(orders, order) - size, 0)
+        last = min(first + size, len(orders)) if side == "a" else bisect_left(orders, order)
+    except TypeError as error:  # of other things than the order is made of
+        raise Problem(Code.INVALID_CURSOR) from error
+    return {
+        "results": represent(found[first:last]),
+        "next": _url(request, _spelt("a", orders[last - 1])) if 0 < last < len(orders) else None,
+        "previous": _url(request, _spelt("b", orders[first])) if 0 < first < len(orders) else None,
+    }
+
+
 def page_of(shape: type[serializers.Serializer[Any]], name: str) -> serializers.Serializer[Any]:
     """The shape of one page, for the OpenAPI document."""
     return inline_serializer(
@@ -149,6 +189,21 @@ def _place(text: str) -> tuple[str, int]:
     if (match := PLACE.fullmatch(text)) is None:
         raise Problem(Code.INVALID_CURSOR)
     return match[1], int(match[2])
+
+
+def _spelt(side: str, order: tuple[Any, ...]) -> str:
+    return side + urlsafe_b64encode(json.dumps(order).encode()).decode()
+
+
+def _spot(text: str) -> tuple[str, tuple[Any, ...]]:
+    try:
+        if (match := SPOT.fullmatch(text)) is not None and isinstance(
+            order := json.loads(urlsafe_b64decode(match[2])), list
+        ):
+            return match[1], tuple(order)
+    except ValueError:  # no base64, no UTF-8, no JSON
+        pass
+    raise Problem(Code.INVALID_CURSOR)
 
 
 def _position(row: Any, *, after: bool) -> Position:
