@@ -103,9 +103,10 @@ def reached_by(selection: Selection) -> list[Target]:
     return sorted([*_tenants(selection), *_pools(selection)], key=order_of)
 
 
-def order_of(target: Target) -> tuple[str, bool, str]:
+def order_of(target: Target) -> str:
     """By cluster, those of the shared database first. No two targets share it."""
-    return target.cluster.name, target.database != target.cluster.database, target.name
+    own = target.database != target.cluster.database
+    return "\t".join((target.cluster.name, f"{own:d}", target.name))  # a tab is before all that a name may hold
 
 
 def target_named(name: str) -> Target:
