@@ -31,7 +31,8 @@ POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")  # a17…-0198…: 
 
 SPOT = re.compile(r"([ab])((?:[0-9a-f]{2}){1,400})")  # a6163…: after or before what has this order, in hex
 
-M, T = TypeVar("M", bound=Model), TypeVar("T")
+M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{POSITION.pattern}$"})

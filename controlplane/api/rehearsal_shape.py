@@ -105,9 +105,7 @@ class RehearsalShape(serializers.Serializer[Any]):
     copies = RehearsedCopyShape(many=True)
     findings = RehearsalFindingShape(many=True)
     estimate_s = serializers.ListField(child=serializers.FloatField(), allow_null=True)
-    error = serializers.CharField(  # type: ignore[assignment]  # a field of the body, not of the class
-        allow_null=True, help_text="Why it came to no end."
-    )
+    error = serializers.CharField(allow_null=True, help_text="Why it came to no end.")
     override = OverrideShape(allow_null=True)
     started_by = RequesterShape()
     started_at = serializers.DateTimeField()

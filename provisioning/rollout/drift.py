@@ -117,10 +117,11 @@ def target_named(name: str) -> Target:
 
 def target_of(*, tenant_id: UUID | None = None, pool_id: UUID | None = None) -> Target:
     """Of a tenant, or a pool; a tenant in a pool stands for its pool. Raises NoSuchTarget."""
+    name = ""
     if tenant_id is not None:
         found = Tenant.objects.filter(pk=tenant_id).first()
         name = found.slug if found else ""
-    else:
+    elif pool_id is not None:
         pool = Pool.objects.select_related("cluster").filter(pk=pool_id).first()
         name = f"{pool.cluster.name}/{pool.schema}" if pool else ""
     if not name:
