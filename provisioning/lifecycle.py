@@ -52,8 +52,8 @@ from provisioning.models import Queue, Run
 from provisioning.providers import evidence_keys as signing_keys
 from provisioning.rollout import verbs as rollouts
 from provisioning.rollout.adoption import adopt as adopt_drift
+from provisioning.rollout.drift import NoSuchTarget, reached_by, target_named, target_of, targets_of
 from provisioning.rollout.drift import survey as survey_drift
-from provisioning.rollout.drift import target_named, targets_of
 from provisioning.rollout.errors import (
     InvalidRollout,
     OlderStillRuns,
@@ -66,6 +66,7 @@ from provisioning.rollout.progress import progress_of
 from provisioning.rollout.rehearsal import Limits as RehearsalLimits
 from provisioning.rollout.repair import plan_repair as plan_repair_of_drift
 from provisioning.rollout.repair import repair as repair_drift
+from provisioning.rollout.repairing import start_repair
 from provisioning.rollout.terms import Terms as RolloutTerms
 from provisioning.workflows import WORKFLOWS
 from provisioning.workflows.accepting import (
@@ -161,7 +162,9 @@ cancel_erasure, extend_erasure, hold_records, release_records, recheck_erasure =
     erasures.recheck_erasure,
 )  # fmt: skip
 plan_rollout, plan_approval = rollouts.plan_rollout, rollouts.plan_approval
-rehearse_rollout, latest_rehearsal = rollouts.rehearse_rollout, rollouts.latest_rehearsal
+rehearse_rollout, start_rehearsal, latest_rehearsal = (
+    rollouts.rehearse_rollout, rollouts.start_rehearsal, rollouts.latest_rehearsal,
+)  # fmt: skip
 resume_rollout, retry_failed, skip_target, cancel_rollout = (
     rollouts.resume_rollout, rollouts.retry_failed, rollouts.skip_target, rollouts.cancel_rollout,
 )  # fmt: skip
@@ -378,27 +381,28 @@ def sweep() -> None:
 __all__ = [
     "BadExtension", "BadKeeping", "DeadlineInfeasible", "DeletionProtected", "ErasureHeld", "ErasureIdentifier",
     "ErasureWish", "InvalidErasure", "InvalidHold", "InvalidRollout", "InvalidSchedule", "InvalidWish", "KeyReused",
-    "NoCapacity", "NoRelease", "OlderStillRuns", "OperationInProgress", "PassportSpoiled", "PastTheBar", "PlanBlocked",
-    "PlanChanged", "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled", "RolloutRefused",
-    "RolloutTerms", "SameErasurePerson", "SamePerson", "StateConflict", "TargetsTaken", "TenantExists", "TenantWish",
-    "UnsupportedTarget", "VersionMismatch", "actions_of", "actions_of_erasure", "actions_of_rollout",
-    "actions_of_tenant", "adopt_drift", "advance", "answerable_for", "approve_erasure", "approve_rollout",
-    "begin_context_keys", "cancel", "cancel_erasure", "cancel_rollout", "cancel_schedule", "certificate_keys",
-    "certificate_status", "certificates_of_erasure", "change_cluster", "change_pool", "check_passport",
-    "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "dates_of",
+    "NoCapacity", "NoRelease", "NoSuchTarget", "OlderStillRuns", "OperationInProgress", "PassportSpoiled", "PastTheBar",
+    "PlanBlocked", "PlanChanged", "ReasonMissing", "RehearsalLimits", "RehearsalObjects", "ReleaseCannotBePooled",
+    "RolloutRefused", "RolloutTerms", "SameErasurePerson", "SamePerson", "StateConflict", "TargetsTaken",
+    "TenantExists", "TenantWish", "UnsupportedTarget", "VersionMismatch", "actions_of", "actions_of_erasure",
+    "actions_of_rollout", "actions_of_tenant", "adopt_drift", "advance", "answerable_for", "approve_erasure",
+    "approve_rollout", "begin_context_keys", "cancel", "cancel_erasure", "cancel_rollout", "cancel_schedule",
+    "certificate_keys", "certificate_status", "certificates_of_erasure", "change_cluster", "change_pool",
+    "check_passport", "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "dates_of",
     "delete_tenant",
     "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "export_tenant",
     "export_to_file", "extend_erasure", "finish_context_keys", "force_complete", "foresee_erasure",
     "hand_out_credentials", "hand_out_data_keys", "hold_records", "keep_evidence", "keyed_hash", "latest_rehearsal",
     "mint_token", "onboard", "onboard_together", "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval",
     "plan_context_keys", "plan_delete", "plan_of", "plan_of_erasure", "plan_onboard", "plan_repair_of_drift",
-    "plan_resume_tenant", "plan_rollout",
-    "plan_schedule", "plan_suspend", "plan_undelete", "progress_of", "propose_erasure",
-    "propose_rollout", "prove_identity", "publish", "published_keys", "recheck_erasure", "register_cluster",
-    "rehearse_rollout", "reject_erasure", "release_hold", "release_records", "repair_drift", "replace_token_keys",
-    "replay_next", "replay_tombstones", "request_erasure", "resume", "resume_rollout", "resume_tenant",
-    "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials", "rotate_data_key",
-    "rotate_evidence_key", "rotate_pool_password", "rotate_token_key", "schedule", "skip", "skip_target",
-    "survey_drift", "suspend", "sweep", "target_named", "targets_of", "tenants_due_for_purge", "undelete", "undo",
-    "update_tenant", "usual_erasures", "verify_resources", "withdraw_certificates",
+    "plan_resume_tenant", "plan_rollout", "plan_schedule", "plan_suspend", "plan_undelete", "progress_of",
+    "propose_erasure",
+    "propose_rollout", "prove_identity", "publish", "published_keys", "reached_by", "recheck_erasure",
+    "register_cluster", "rehearse_rollout", "reject_erasure", "release_hold", "release_records", "repair_drift",
+    "replace_token_keys", "replay_next", "replay_tombstones", "request_erasure", "resume", "resume_rollout",
+    "resume_tenant", "retired_data_keys", "retry", "retry_failed", "retry_onboarding", "rotate_credentials",
+    "rotate_data_key", "rotate_evidence_key", "rotate_pool_password", "rotate_token_key", "schedule", "skip",
+    "skip_target", "start_rehearsal", "start_repair", "survey_drift", "suspend", "sweep", "target_named", "target_of",
+    "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant", "usual_erasures", "verify_resources",
+    "withdraw_certificates",
 ]  # fmt: skip

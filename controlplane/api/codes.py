@@ -129,6 +129,18 @@ class Code(StrEnum):
         "The release takes away what an older one still uses",
         "Roll the release that made room for it out to those in `metadata` first.",
     )
+    REHEARSAL_OBJECTS = (
+        "REHEARSAL_OBJECTS",
+        409,
+        "A rehearsal found what nobody should approve unread",
+        "Read the findings in `metadata` and change the release; or approve with `override`, and say in it why.",
+    )
+    NO_DRIFT = (
+        "NO_DRIFT",
+        409,
+        "The target does not differ from its release, or could not be looked at",
+        "Nothing to do. GET /drift/{target} shows how it stands.",
+    )
     IDEMPOTENCY_IN_PROGRESS = (
         "IDEMPOTENCY_IN_PROGRESS",
         409,
@@ -207,6 +219,12 @@ class Code(StrEnum):
         422,
         "The release cannot be reached by everything that was chosen",
         "`hint` says what to write instead; publish that, or leave out by `filter` what cannot get there.",
+    )
+    DRIFT_NOT_REPAIRABLE = (
+        "DRIFT_NOT_REPAIRABLE",
+        422,
+        "The target differs in something that only a person can put right",
+        "Put what `metadata.left` names right by hand as the owner role, or adopt it; then ask again.",
     )
     ETAG_REQUIRED = (
         "ETAG_REQUIRED",

@@ -21,7 +21,7 @@ from provisioning.errors import Transient
 from tenants.errors import TenureError
 
 MEDIA_TYPE = "application/problem+json"
-SENT_AS = {"selection": "filter", "lock_timeout_ms": "lock_timeout_s"}
+SENT_AS = {"selection": "filter", "lock_timeout_ms": "lock_timeout_s", "k": "copies"}
 OF_ERASURES: dict[type[TenureError], str] = {
     lifecycle.BadExtension: "months",
     lifecycle.DeadlineInfeasible: "grace_days",
@@ -87,6 +87,8 @@ def as_problem(exc: Exception, request: Any) -> Problem:  # noqa: C901, PLR0911,
     match exc:
         case Problem():
             return exc
+        case lifecycle.NoSuchTarget():
+            return Problem(Code.NOT_FOUND, str(exc), hint=exc.cure)
         case TenureError() if exc.code in Code.__members__:
             return _of_ours(exc)
         case Transient():

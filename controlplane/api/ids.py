@@ -20,6 +20,7 @@ NOUNS = {
     "sch": "schedule",
     "hld": "legal hold",
     "ers": "erasure request",
+    "reh": "rehearsal",
 }
 ID = re.compile(r"([a-z]{2,3})_([0-9a-f]{32})")
 

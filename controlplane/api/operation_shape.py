@@ -21,7 +21,7 @@ from provisioning.models import HOLDING, Control, Direction, Run, RunLimit, RunS
 from provisioning.workflows import WORKFLOWS
 from tenants.placement import public_id
 
-OF_FLEET = "rollout"  # what is about no single tenant is called by its own name
+OF_FLEET = ("rollout", "drift")  # what is about no single tenant is called by its own name
 TYPES = {
     f"{'' if name.startswith(OF_FLEET) else 'tenant.'}{name.replace(' ', '_')}": name for name, _version in WORKFLOWS
 }

@@ -7,6 +7,7 @@ rows of one transaction tie on their time. Here the position is the pair of time
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PLACE = re.compile(r"([ab])([0-9]{1,9})")  # a17: after or before the row of this number
 POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")  # a17…-0198…: after or before, microseconds, id
 
+SPOT = re.compile(r"([ab])((?:[0-9a-f]{2}){1,400})")  # a6163…: after or before what has this order, in hex
+
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{POSITION.pattern}$"})
@@ -57,6 +61,19 @@ class NumberedListQuery(ListQuery):
     """Of a list that goes by the number of its rows, the lowest first."""
 
     cursor = NumberCursor(  # type: ignore[assignment]  # the same parameter, of another form
+        required=False, help_text="From `next` or `previous`, as it is."
+    )
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{SPOT.pattern}$"})
+class SpotCursor(Text):
+    """A place in a list that is in no table."""
+
+
+class SortedListQuery(ListQuery):
+    """Of a list that goes by names."""
+
+    cursor = SpotCursor(  # type: ignore[assignment]  # the same parameter, of another form
         required=False, help_text="From `next` or `previous`, as it is."
     )
 
@@ -119,6 +136,25 @@ def numbered_page(
     }
 
 
+def sorted_page(
+    request: Request,
+    found: Sequence[T],
+    asked: dict[str, Any],
+    represent: Callable[[Sequence[T]], list[Any]],
+    by: Callable[[T], str],
+) -> Json:
+    """One page of what is in the order of `by`, which no two share. `represent` may leave some out."""
+    orders, size = [by(each) for each in found], min(asked["page_size"], LARGEST_PAGE)
+    side, order = _spot(asked["cursor"]) if "cursor" in asked else ("a", "")
+    first = bisect_right(orders, order) if side == "a" else max(bisect_left(orders, order) - size, 0)
+    last = min(first + size, len(orders)) if side == "a" else bisect_left(orders, order)
+    return {
+        "results": represent(found[first:last]),
+        "next": _url(request, _spelt("a", orders[last - 1])) if 0 < last < len(orders) else None,
+        "previous": _url(request, _spelt("b", orders[first])) if 0 < first < len(orders) else None,
+    }
+
+
 def page_of(shape: type[serializers.Serializer[Any]], name: str) -> serializers.Serializer[Any]:
     """The shape of one page, for the OpenAPI document."""
     return inline_serializer(
@@ -149,6 +185,16 @@ def _place(text: str) -> tuple[str, int]:
     if (match := PLACE.fullmatch(text)) is None:
         raise Problem(Code.INVALID_CURSOR)
     return match[1], int(match[2])
+
+
+def _spelt(side: str, order: str) -> str:
+    return side + order.encode().hex()
+
+
+def _spot(text: str) -> tuple[str, str]:
+    if (match := SPOT.fullmatch(text)) is None:
+        raise Problem(Code.INVALID_CURSOR)
+    return match[1], bytes.fromhex(match[2]).decode(errors="replace")
 
 
 def _position(row: Any, *, after: bool) -> Position:

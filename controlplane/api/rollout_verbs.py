@@ -34,6 +34,11 @@ class ApprovalRequest(Shape):
     """Which plan is approved."""
 
     plan_digest = Text(max_length=80, help_text="Of the plan you read: 409 when it has changed.")
+    override = Text(
+        required=False,
+        max_length=500,
+        help_text="Why what a rehearsal found does not matter. Without it such an approval is refused.",
+    )
 
 
 @extend_schema_serializer(examples=[OpenApiExample("A reason", value={"reason": "The duplicates are gone."})])
@@ -77,6 +82,7 @@ class ApproveRollout(Endpoint):
             Code.SAME_PERSON,
             Code.STATE_CONFLICT,
             Code.PLAN_CHANGED,
+            Code.REHEARSAL_OBJECTS,
             Code.OPERATION_IN_PROGRESS,
             Code.OLDER_RELEASE_RUNS,
             Code.ROLLOUT_REFUSED,
@@ -95,7 +101,11 @@ class ApproveRollout(Endpoint):
         def approve() -> Answer:
             held = _held(request, row)
             approved = lifecycle.approve_rollout(
-                held, digest=asked["plan_digest"], actor=who(request), request_id=request_id(request)
+                held,
+                digest=asked["plan_digest"],
+                override=asked.get("override", ""),
+                actor=who(request),
+                request_id=request_id(request),
             )
             return rollout_answer(approved)
 

@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from controlplane.api.catalog import Clusters, OneCluster, OnePlan, OneRelease, Plans, Releases, Tiers
 from controlplane.api.certificates import public_keys, status
+from controlplane.api.drift import AdoptDrift, Drift, DriftOfTarget, RepairDrift
 from controlplane.api.erasure_verbs import VERBS as ERASURE_VERBS
 from controlplane.api.erasures import CertificateOfErasure, ErasureRequests, OneErasure, PlanOfErasure
 from controlplane.api.hand_outs import HandOutDataKeys, MintToken
@@ -20,6 +21,7 @@ from controlplane.api.leaving import (
 from controlplane.api.operations import VERBS, OneOperation, Operations
 from controlplane.api.pages import TryIt, nowhere, problem_page, schema
 from controlplane.api.record_holds import RecordHolds, ReleaseRecords
+from controlplane.api.rehearsals import RehearsalsOfRollout, RehearseRollout
 from controlplane.api.rollout_targets import SkipTarget, TargetsOfRollout
 from controlplane.api.rollout_verbs import VERBS as ROLLOUT_VERBS
 from controlplane.api.rollout_verbs import ApproveRollout
@@ -64,8 +66,14 @@ v1: list[URLPattern | URLResolver] = [
     path("rollouts/<str:rollout>", OneRollout.as_view()),
     path("rollouts/<str:rollout>/approve", ApproveRollout.as_view()),
     *(path(f"rollouts/<str:rollout>/{verb}", endpoint.as_view()) for verb, endpoint in ROLLOUT_VERBS.items()),
+    path("rollouts/<str:rollout>/rehearse", RehearseRollout.as_view()),
+    path("rollouts/<str:rollout>/rehearsals", RehearsalsOfRollout.as_view()),
     path("rollouts/<str:rollout>/targets", TargetsOfRollout.as_view()),
     path("rollouts/<str:rollout>/targets/<str:target>/skip", SkipTarget.as_view()),
+    path("drift", Drift.as_view()),
+    path("drift/<str:target>", DriftOfTarget.as_view()),
+    path("drift/<str:target>/adopt", AdoptDrift.as_view()),
+    path("drift/<str:target>/repair", RepairDrift.as_view()),
     path("erasure-requests", ErasureRequests.as_view()),
     path("erasure-requests/<str:erasure>", OneErasure.as_view()),
     path("erasure-requests/<str:erasure>/plan", PlanOfErasure.as_view()),

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from provisioning.models.rollouts import Rollout
+from provisioning.models.runs import Run
 
 
 class RehearsalState(models.TextChoices):
@@ -31,6 +32,9 @@ class Rehearsal(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="rehearsals")
+    run = models.ForeignKey(
+        Run, on_delete=models.SET_NULL, null=True, related_name="+", help_text="Null: a command's, in its own process."
+    )
     state = models.CharField(max_length=16, choices=RehearsalState.choices, default=RehearsalState.RUNNING)
     plan_digest = models.CharField(max_length=80)
     limits = models.JSONField()

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from django.db import transaction
 
 from provisioning.engine import bell
 from provisioning.engine.start import start
 from provisioning.errors import ReasonMissing
-from provisioning.models import Queue, Rollout, RolloutState
+from provisioning.models import Queue, Rollout, RolloutState, Run
 from provisioning.rollout import settling
 from provisioning.rollout.workflow import ROLLOUT, RolloutInput
 from tenants import events
+from tenants.actions import ActorKind
 from tenants.audit import Actor, AuditAction, ObjectType, typed
 from tenants.audit import write as audit
 from tenants.errors import StateConflict
 from tenants.events import EventType
 
 ACTIONS: dict[RolloutState, tuple[str, ...]] = {
-    RolloutState.DRAFT: ("approve", "cancel"),
+    RolloutState.DRAFT: ("approve", "rehearse", "cancel"),
     RolloutState.RUNNING: ("pause", "cancel", "retry_failed", "skip_target"),
     RolloutState.PAUSED: ("resume", "cancel", "retry_failed", "skip_target"),
     RolloutState.SUCCEEDED: (),
@@ -52,6 +54,12 @@ def allow(rollout: Rollout, verb: str) -> None:
             state=rollout.state,
             actions=allowed,
         )
+
+
+def asker_of(run: Run) -> Actor:
+    """Who asked for a run, as far as its row says: without a name."""
+    kind, _, identity = run.actor.partition(":")
+    return Actor(kind=cast(ActorKind, kind), id=identity, name="")
 
 
 def need(reason: str) -> None:

@@ -1,11 +1,13 @@
 """Accept that a target differs from its release: from then on those lines are no drift, in every release to come."""
 
+from uuid import UUID
+
 from django.db import transaction
 from django.db.models.functions import Now
 
 from provisioning.errors import ReasonMissing
 from provisioning.models import AdoptedDrift
-from provisioning.rollout.drift import State, Target, stands
+from provisioning.rollout.drift import Standing, State, Target, stands
 from tenants.actions import Actor, AuditAction, ObjectType
 from tenants.audit import typed
 from tenants.audit import write as audit
@@ -19,11 +21,15 @@ class NothingToAdopt(StateConflict):
     cure = "Nothing to do. `manage.py drift` shows how it stands."
 
 
-def adopt(*, target: Target, reason: str, actor: Actor) -> AdoptedDrift:
-    """Accept the target as it is now, in place of what was accepted before. Raises NothingToAdopt, ReasonMissing."""
+def adopt(*, target: Target, reason: str, actor: Actor, standing: Standing | None = None) -> AdoptedDrift:
+    """Accept the target as it is now, in place of what was accepted before. Raises NothingToAdopt, ReasonMissing.
+
+    `standing` is how whoever accepts it has seen it: then nothing else is accepted, and no server is asked.
+    """
     if not reason.strip():
         raise ReasonMissing
-    standing = stands(target)
+    if standing is None:
+        standing = stands(target)
     if standing.state not in {State.DRIFTED, State.ADOPTED}:
         raise NothingToAdopt(f"{target.name} is {standing.state}. {standing.said}".strip())
     with transaction.atomic():
@@ -55,7 +61,15 @@ def give_up(target: Target) -> None:
     _end(target)
 
 
-def told(action: AuditAction, target: Target, actor: Actor, *, findings: int, reason: str = "") -> None:
+def told(
+    action: AuditAction,
+    target: Target,
+    actor: Actor,
+    *,
+    findings: int,
+    reason: str = "",
+    operation: UUID | None = None,
+) -> None:
     """One audit entry about a target, in the caller's transaction."""
     about = ObjectType.POOL if target.pooled else ObjectType.TENANT
     audit(
@@ -63,6 +77,7 @@ def told(action: AuditAction, target: Target, actor: Actor, *, findings: int, re
         actor=actor,
         object=(about, target.pk),
         tenant=target.tenant_id,
+        operation=operation,
         counts={"findings": findings},
         personal=typed(actor, reason),
     )

@@ -18,7 +18,7 @@ from provisioning.databases.stamp import prepare
 from provisioning.errors import Permanent, Transient
 from provisioning.models import AdoptedDrift
 from tenants.errors import TenureError
-from tenants.models import Cluster, Placement, Pool
+from tenants.models import Cluster, Placement, Pool, Tenant
 from tenants.states import Tier
 
 
@@ -89,19 +89,44 @@ class Standing:
 
 
 def targets_of(selection: Selection) -> list[Target]:
-    """By cluster, those of the shared database first. Raises NoSuchTarget when a name leads to none."""
-    found = [*_tenants(selection), *_pools(selection)]
+    """As `order_of` has them. Raises NoSuchTarget when a name leads to none."""
+    found = reached_by(selection)
     reached = {target.name for target in found} | _in_pools(selection, found)
     fits_all = not selection.tiers and not selection.clusters
     if fits_all and (strange := [name for name in selection.names if name not in reached]):
         raise NoSuchTarget(f"There is no target {', '.join(name[:60] for name in strange)}.")
-    return sorted(found, key=lambda each: (each.cluster.name, each.database != each.cluster.database, each.name))
+    return found
+
+
+def reached_by(selection: Selection) -> list[Target]:
+    """As `targets_of`, and a name that leads to none is passed over: a filter that nothing fits is no mistake."""
+    return sorted([*_tenants(selection), *_pools(selection)], key=order_of)
+
+
+def order_of(target: Target) -> str:
+    """By cluster, those of the shared database first. No two targets share it."""
+    own = target.database != target.cluster.database
+    return "\t".join((target.cluster.name, f"{own:d}", target.name))  # a tab is before all that a name may hold
 
 
 def target_named(name: str) -> Target:
     """Raises NoSuchTarget."""
     (target,) = targets_of(Selection(names=(name,)))
     return target
+
+
+def target_of(*, tenant_id: UUID | None = None, pool_id: UUID | None = None) -> Target:
+    """Of a tenant, or a pool; a tenant in a pool stands for its pool. Raises NoSuchTarget."""
+    name = ""
+    if tenant_id is not None:
+        found = Tenant.objects.filter(pk=tenant_id).first()
+        name = found.slug if found else ""
+    elif pool_id is not None:
+        pool = Pool.objects.select_related("cluster").filter(pk=pool_id).first()
+        name = f"{pool.cluster.name}/{pool.schema}" if pool else ""
+    if not name:
+        raise NoSuchTarget("There is no such tenant and no such pool.")
+    return target_named(name)
 
 
 def survey(targets: Sequence[Target]) -> Iterator[Standing]:

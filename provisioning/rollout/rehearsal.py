@@ -1,11 +1,10 @@
 """Walk a draft on copies of its targets, before anybody approves it.
 
-# Note [A rehearsal is no run of the engine]
-It works in the process that asks for it. What a kill may leave are copies, and those are found and dropped by the lock
+# Note [A rehearsal is one piece]
+It works in the process that drives it. What a kill may leave are copies, and those are found and dropped by the lock
 that the dead process no longer holds (see copies' Note [Whose copies are dead]), at the next rehearsal or by the
-sweeper. An engine run would need a step, an undo and a lease for each copy, to the same end; and it would be driven on
-by workers whose replays it is to be compared with. What would change this: rehearsals asked for through the API, whose
-requests cannot last that long.
+sweeper. Steps of the engine would need an undo and a lease for each copy, to the same end. Whoever cannot wait (the
+API, the admin) starts a run whose one step is all of this: see rehearsing.py.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from django.db.models.functions import Now
 from provisioning.databases import copies
 from provisioning.databases.paths.weights import ACCESS_EXCLUSIVE
 from provisioning.errors import OperationInProgress, Transient
-from provisioning.models import Rehearsal, RehearsalState, Rollout, RolloutState
+from provisioning.models import Rehearsal, RehearsalState, Rollout, RolloutState, Run
 from provisioning.rollout.errors import InvalidRollout, RehearsalObjects, RolloutRefused
 from provisioning.rollout.measuring import MODES, CopyReport, rehearsed
 from provisioning.rollout.plan import Frozen, RolloutPlan
@@ -70,13 +69,17 @@ class Finding:
     statement: str = ""
 
 
-def rehearse(rollout: Rollout, frozen: Frozen, *, k: int, actor: Actor, limits: Limits) -> Rehearsal:
+def rehearse(
+    rollout: Rollout, frozen: Frozen, *, k: int, actor: Actor, limits: Limits, run: Run | None = None
+) -> Rehearsal:
     """Bring copies of the k largest targets, the oldest, and one for each way, along; then drop them.
 
-    `frozen` is the draft's plan as it is now. What is found is on the row that is returned; see `Rehearsal`. Raises
-    InvalidRollout, StateConflict, RolloutRefused, OperationInProgress, ServerUnavailable or ServerRefused.
+    `frozen` is the draft's plan as it is now; `run` is whose step this is, if any. What is found is on the row that is
+    returned; see `Rehearsal`. Raises InvalidRollout, StateConflict, RolloutRefused, OperationInProgress,
+    ServerUnavailable or ServerRefused.
     """
-    _check(rollout, frozen.plan, k, limits)
+    check_wish(k, limits)
+    _check(rollout, frozen.plan)
     sweep_rehearsals()
     sample = sampled(frozen, k=k)
     clusters = list(Cluster.objects.filter(pk__in={each.cluster_id for each in sample}).order_by("name"))
@@ -85,6 +88,7 @@ def rehearse(rollout: Rollout, frozen: Frozen, *, k: int, actor: Actor, limits: 
     rehearsal = Rehearsal(
         id=uuid4(),
         rollout=rollout,
+        run=run,
         plan_digest=frozen.plan.digest,
         limits=asdict(limits),
         clusters=[cluster.name for cluster in clusters],
@@ -204,17 +208,21 @@ def found_in(reports: list[CopyReport], limits: Limits) -> list[Finding]:
     return told
 
 
-def _check(rollout: Rollout, plan: RolloutPlan, k: int, limits: Limits) -> None:
+def check_wish(k: int, limits: Limits) -> None:
+    """Raises InvalidRollout for numbers and locks that make no sense."""
+    if not 1 <= k <= MOST_COPIES:
+        raise InvalidRollout(f"1 to {MOST_COPIES} targets are rehearsed.", field="k")
+    if limits.lock not in MODES or limits.ms < 0 or limits.bytes < 0:
+        raise InvalidRollout(f"A lock is one of {', '.join(MODES)}; limits are not below 0.", field="limits")
+
+
+def _check(rollout: Rollout, plan: RolloutPlan) -> None:
     if rollout.state != RolloutState.DRAFT:
         raise StateConflict(
             f"Rollout {rollout.public_id} is {rollout.state}: what is rehearsed is a draft.",
             cure="Propose another one.",
             state=rollout.state,
         )
-    if not 1 <= k <= MOST_COPIES:
-        raise InvalidRollout(f"1 to {MOST_COPIES} targets are rehearsed.", field="k")
-    if limits.lock not in MODES or limits.ms < 0 or limits.bytes < 0:
-        raise InvalidRollout(f"A lock is one of {', '.join(MODES)}; limits are not below 0.", field="limits")
     if plan.refusals:
         raise RolloutRefused(plan.refusals[0].reason, cure=plan.refusals[0].instead)
 

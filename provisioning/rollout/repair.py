@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from uuid import UUID
 
 import psycopg
 from django.db import transaction
@@ -80,22 +81,49 @@ def repair(*, target: Target, digest: str, actor: Actor) -> RepairPlan:
     Raises NothingToRepair, NotRepairable, RepairChanged, RepairFailed, OperationInProgress, or a server's error.
     """
     _refuse_while_busy(target)
+    plan = mended(target, digest)
+    mended_by(actor, target, lines=len(plan.lines))
+    return plan
+
+
+def mended(target: Target, digest: str) -> RepairPlan:
+    """The part of `repair` that is the target's: one transaction on its server."""
     with _inside(target) as connection, connection.transaction():
         run(connection, "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", f"tenure: {target.schema}")
         plan = _planned(connection, target)
-        if not plan.lines:
-            raise NothingToRepair(f"{target.name} does not differ from release {target.release}.")
-        if plan.left:
-            raise NotRepairable(f"{target.name} differs in {_some(plan.left)}.", left=list(plan.left))
+        refuse_repair(plan)
         if plan.digest != digest:
             raise RepairChanged
         _send(connection, plan)
         if lines := drift.drift_of(connection, target.schema, release_named(target.release), pooled=target.pooled):
             raise RepairFailed(f"After the repair {target.name} would still differ: {_some(lines)}")
+    return plan
+
+
+def mended_by(actor: Actor, target: Target, *, lines: int, operation: UUID | None = None) -> None:
+    """The part of `repair` that is ours: nothing is accepted of the target any more, and the audit log says why."""
     with transaction.atomic():
         give_up(target)
-        told(AuditAction.DRIFT_REPAIRED, target, actor, findings=len(plan.lines))
-    return plan
+        told(AuditAction.DRIFT_REPAIRED, target, actor, findings=lines, operation=operation)
+
+
+def lock_of(target: Target) -> str:
+    """What operations on this target hold: those of a tenant exclude each other, and repairs of a pool do."""
+    return f"pool:{target.pool_id}" if target.pooled else f"tenant:{target.tenant_id}"
+
+
+def busy_with(target: Target) -> Run | None:
+    """The operation that holds it now."""
+    return Run.objects.filter(lock_key=lock_of(target), parent=None, finished_at__isnull=True).first()
+
+
+def refuse_repair(plan: RepairPlan) -> None:
+    """Raises NothingToRepair or NotRepairable, where nothing would be sent."""
+    target = plan.target
+    if not plan.lines:
+        raise NothingToRepair(f"{target.name} does not differ from release {target.release}.")
+    if plan.left:
+        raise NotRepairable(f"{target.name} differs in {_some(plan.left)}.", left=list(plan.left))
 
 
 def _planned(connection: Connection, target: Target) -> RepairPlan:
@@ -124,11 +152,8 @@ def _send(connection: Connection, plan: RepairPlan) -> None:
 
 
 def _refuse_while_busy(target: Target) -> None:
-    """An operation on the tenant may be at work in the same tables."""
-    if target.tenant_id is None:
-        return
-    busy = Run.objects.filter(lock_key=f"tenant:{target.tenant_id}", finished_at__isnull=True).first()
-    if busy is not None:
+    """An operation on the tenant, or another repair, may be at work in the same tables."""
+    if (busy := busy_with(target)) is not None:
         raise OperationInProgress(f"{target.name} is busy.", blocking_operation=busy.public_id)
 
 

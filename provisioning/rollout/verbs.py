@@ -24,6 +24,7 @@ from provisioning.rollout.proposing import (
 )
 from provisioning.rollout.rehearsal import latest as latest_rehearsal
 from provisioning.rollout.rehearsal import sweep_rehearsals
+from provisioning.rollout.rehearsing import start_rehearsal
 from tenants import events
 from tenants.audit import Actor, AuditAction
 from tenants.errors import StateConflict
@@ -118,5 +119,5 @@ def keep_rollouts_going() -> None:
 __all__ = [
     "actions_of_rollout", "approve_rollout", "cancel_rollout", "keep_rollouts_going", "latest_rehearsal",
     "pause_rollout", "plan_approval", "plan_now", "plan_of", "plan_rollout", "propose_rollout", "rehearse_rollout",
-    "resume_rollout", "retry_failed", "skip_target", "sweep_rehearsals",
+    "resume_rollout", "retry_failed", "skip_target", "start_rehearsal", "sweep_rehearsals",
 ]  # fmt: skip

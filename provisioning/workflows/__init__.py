@@ -5,6 +5,8 @@ Old versions stay listed while a run of theirs is open.
 
 from provisioning.engine.workflow import Workflow
 from provisioning.rollout.lanes import LANE
+from provisioning.rollout.rehearsing import REHEARSE
+from provisioning.rollout.repairing import REPAIR
 from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows.delete import DELETE
 from provisioning.workflows.erase import ERASE, ERASE_AGAIN
@@ -22,6 +24,6 @@ WORKFLOWS: dict[tuple[str, int], Workflow] = {
     for workflow in (
         *(ONBOARD, ROTATE_CREDENTIALS, SUSPEND, RESUME, DELETE, UNDELETE, EXPORT),
         *(PLAN_ERASURE, ERASE, ERASE_AGAIN, CHECK_ERASURE, REPLAY_ERASURE),
-        *(ROLLOUT, LANE),
+        *(ROLLOUT, LANE, REHEARSE, REPAIR),
     )
 }

@@ -17,6 +17,8 @@ from provisioning.engine.failpoint import Moment
 from provisioning.engine.workflow import Workflow
 from provisioning.models import Resource, Run, RunLimit
 from provisioning.rollout.lanes import LANE
+from provisioning.rollout.rehearsing import REHEARSE
+from provisioning.rollout.repairing import REPAIR
 from provisioning.rollout.workflow import ROLLOUT
 from provisioning.workflows import WORKFLOWS
 from provisioning.workflows.delete import DELETE
@@ -76,6 +78,7 @@ EXAMPLES: dict[tuple[str, int], tuple[Start, tuple[Tier, ...]]] = {
 }
 """How a run of each workflow begins, and in which tiers. A workflow without an example fails the test below."""
 ELSEWHERE = {ROLLOUT.key, LANE.key}  # they are about many tenants: tests/provisioning/rollout/test_kills.py
+ELSEWHERE |= {REHEARSE.key, REPAIR.key}  # tests/provisioning/rollout/test_asked_for.py
 ELSEWHERE |= {
     PLAN_ERASURE.key,
     ERASE.key,

@@ -69,6 +69,8 @@ WORDS: dict[str, str] = {
     "schedule": "SCHEDULE_MADE",
     "skip": "OPERATION_SKIPPED",
     "skip_target": "ROLLOUT_TARGET_SKIPPED",
+    "start_rehearsal": "OPERATION_STARTED",
+    "start_repair": "OPERATION_STARTED",
     "suspend": "OPERATION_STARTED",
     "undelete": "OPERATION_STARTED",
     "undo": "OPERATION_UNDO_REQUESTED",
@@ -83,8 +85,8 @@ TELLS_NOTHING = frozenset(
     " check_passport checkpoints_outside clock_of_erasure current_release databases_behind erasure_findings"
     " evidence_is_write_once evidence_keys latest_rehearsal open_holds plan_approval plan_context_keys plan_delete"
     " plan_of plan_of_erasure plan_onboard plan_repair_of_drift plan_resume_tenant plan_rollout plan_suspend"
-    " plan_undelete progress_of published_keys replay_tombstones retired_data_keys survey_drift target_named"
-    " targets_of tenants_due_for_purge"
+    " plan_undelete progress_of published_keys replay_tombstones retired_data_keys reached_by survey_drift"
+    " target_named target_of targets_of tenants_due_for_purge"
     # what they drive tells by itself
     " advance keep_evidence sweep".split()
 )

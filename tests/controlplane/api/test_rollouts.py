@@ -74,7 +74,7 @@ def test_a_rollout_is_proposed_approved_by_another_and_followed_to_its_end(
     assert (answer.status_code, answer["Location"]) == (201, f"/api/v1/rollouts/{proposed['id']}")
     assert (proposed["state"], proposed["actions"], proposed["counts"]["targets"]) == (
         "draft",
-        ["approve", "cancel"],
+        ["approve", "rehearse", "cancel"],
         0,
     )
     assert proposed["proposed_by"] == {"kind": "principal", "id": "alice", "name": "alice"}

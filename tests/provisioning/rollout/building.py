@@ -17,12 +17,14 @@ from django.db.models import Max
 from django.db.models.functions import Now
 from psycopg import sql
 
+from controlplane.stack.embedded import Stack
 from provisioning import lifecycle
 from provisioning.databases.servers import Connection, connect, run
 from provisioning.errors import Permanent, Transient
 from provisioning.models import Queue, Release, ReleasePath, Rollout, RolloutTarget, Run
 from provisioning.rollout import seams
 from provisioning.rollout.budget import DATA_ERROR, DRIFT, LOCK_TIMEOUT, LOST_CONNECTION
+from provisioning.rollout.drift import Target, target_named
 from provisioning.rollout.seams import Arrived, Replayed
 from tenants.audit import Actor
 from tenants.models import Cluster, Placement, Plan, Tenant
@@ -129,6 +131,15 @@ def inside(tenant: Tenant) -> Iterator[Connection]:
     with connect(Cluster.objects.get()) as connection:
         run(connection, sql.SQL("SET search_path = {}").format(sql.Identifier(tenant_key(tenant.pk))))
         yield connection
+
+
+def changed_by_hand(stack: Stack, name: str, statements: str) -> Target:
+    """What a person with the owner's rights does: any SQL to a target, `{0}` being its schema."""
+    target = target_named(name)
+    with psycopg.connect(stack.superuser_url, dbname=target.database, autocommit=True) as connection:
+        connection.execute("SET ROLE tenure_owner")
+        connection.execute(statements.replace("{0}", target.schema).encode())
+    return target
 
 
 def columns(tenant: Tenant) -> list[str]:

@@ -1,15 +1,15 @@
 from collections.abc import Callable, Iterator
+from functools import partial
 
-import psycopg
 import pytest
 
 from controlplane.stack.embedded import Stack
 from provisioning.databases import drift
 from provisioning.models import Release
-from provisioning.rollout.drift import Target, target_named
+from provisioning.rollout.drift import Target
 from tenants.models import Pool
 from tests.pools import pool_apart
-from tests.provisioning.rollout.building import PlainReplayer, next_release, remove_schemas, replaying
+from tests.provisioning.rollout.building import PlainReplayer, changed_by_hand, next_release, remove_schemas, replaying
 
 Change = Callable[[str, str], Target]
 
@@ -18,14 +18,7 @@ Change = Callable[[str, str], Target]
 def change(house: None, stack: Stack) -> Change:
     """What a person with the owner's rights does: any SQL to a target, `{0}` being its schema."""
 
-    def apply(name: str, statements: str) -> Target:
-        target = target_named(name)
-        with psycopg.connect(stack.superuser_url, dbname=target.database, autocommit=True) as connection:
-            connection.execute("SET ROLE tenure_owner")
-            connection.execute(statements.replace("{0}", target.schema).encode())
-        return target
-
-    return apply
+    return partial(changed_by_hand, stack)
 
 
 @pytest.fixture
