@@ -49,12 +49,12 @@ def test_a_rehearsal_is_asked_for_followed_read_and_overridden(house: None, monk
     assert found["started_by"]["kind"] == "api_key"
     (copy,) = found["copies"]
     assert (copy["target"], copy["tier"], copy["duration_s"] > 0) == ("acme", "schema", True)
-    assert [finding["code"] for finding in found["findings"]] == ["COPY_FAILED"]
+    assert "COPY_FAILED" in {finding["code"] for finding in found["findings"]}  # how long locks were held is chance
     # What it found stands in the way of an approval, until somebody says why it does not matter.
     digest = proposer.get(path).json()["plan"]["digest"]
     objection = approver.post(f"{path}/approve", {"plan_digest": digest})
     assert refused(objection) == (409, "REHEARSAL_OBJECTS")
-    assert objection.json()["metadata"]["findings"][0]["code"] == "COPY_FAILED"
+    assert "COPY_FAILED" in {finding["code"] for finding in objection.json()["metadata"]["findings"]}
     reason = "Nobody works at night."
     approved = approver.post(f"{path}/approve", {"plan_digest": digest, "override": reason})
     assert (approved.status_code, approved.json()["state"]) == (200, "running")
