@@ -7,7 +7,7 @@ import pytest
 from django.core.management import get_commands
 from django.db import connections, transaction
 from hypothesis import HealthCheck, assume, example, given, settings
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
 
 from tenants import audit
 from tenants.actions import COUNTS, SYSTEM_ACTORS
