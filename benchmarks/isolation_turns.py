@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,14 +83,21 @@ def take_turns(rivals: Mapping[str, Rival], rounds: int, tick: Callable[[], obje
             names = list(children)
             for number in range(WARM_ROUNDS + len(range(generation, rounds, GENERATIONS))):
                 names = [*names[1:], names[0]]
-                for operation, times in TIMES.items():
-                    for name in names:
-                        middle = median(asked(children[name], operation, times))
-                        if number >= WARM_ROUNDS:
-                            seconds[name][operation].append(middle)
+                middles = one_round(children, names)
                 if number >= WARM_ROUNDS:
+                    for name, operation, middle in middles:
+                        seconds[name][operation].append(middle)
                     tick()
     return seconds
+
+
+def one_round(children: Mapping[str, subprocess.Popen[str]], names: Sequence[str]) -> list[tuple[str, str, float]]:
+    """Every operation of all, in this order: name, operation, and the middle of its seconds."""
+    return [
+        (name, operation, median(asked(children[name], operation, times)))
+        for operation, times in TIMES.items()
+        for name in names
+    ]
 
 
 def count_flights(rivals: Mapping[str, Rival], port: int) -> dict[str, dict[str, int]]:

@@ -10,9 +10,7 @@ from provisioning.rollout.adoption import NothingToAdopt
 from provisioning.rollout.drift import Standing, State, Target
 from provisioning.rollout.repair import NothingToRepair, NotRepairable, RepairPlan, busy_with
 from provisioning.workflows.plans import VerbPlan
-from tenants.errors import TenureError
 from tenants.findings import Finding, Severity
-from tenants.models import Pool, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +58,6 @@ def repairing(target: Target) -> Repairing:
     return Repairing(repair, _plan("drift.repair", target, steps, removes=removes, blockers=blockers))
 
 
-def plan_adopt_of(row: Tenant | Pool) -> VerbPlan:
-    """For a page: whatever is in the way is a blocker."""
-    try:
-        return adopting(target_for(row)).plan
-    except TenureError as error:
-        return _refused("drift.adopt", row, error)
-
-
-def plan_repair_of(row: Tenant | Pool) -> VerbPlan:
-    """For a page: whatever is in the way is a blocker."""
-    try:
-        return repairing(target_for(row)).plan
-    except TenureError as error:
-        return _refused("drift.repair", row, error)
-
-
-def target_for(row: Tenant | Pool) -> Target:
-    """Raises NoSuchTarget."""
-    return lifecycle.target_of(**({"tenant_id": row.pk} if isinstance(row, Tenant) else {"pool_id": row.pk}))
-
-
 def _plan(
     verb: str,
     target: Target,
@@ -94,9 +71,3 @@ def _plan(
 
 def _finding(target: Target, code: str, message: str, hint: str) -> Finding:
     return Finding(code=code, severity=Severity.ERROR, subject=target.name, message=message, hint=hint)
-
-
-def _refused(verb: str, row: Tenant | Pool, error: TenureError) -> VerbPlan:
-    return VerbPlan(
-        verb, str(row), (), blockers=(Finding(error.code, Severity.ERROR, str(row), str(error), error.cure),)
-    )

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from controlplane.api.bodies import Json
 from controlplane.api.fields import Constant
-from controlplane.api.operation_shape import RequesterShape, names_of
+from controlplane.api.operation_shape import RequesterShape, names_of, requester
 from controlplane.api.rollout_target_shape import POOL, TENANT, TargetId
 from provisioning.models import AdoptedDrift
 from provisioning.rollout.drift import Standing, State, Target
@@ -79,11 +79,9 @@ def _values(standing: Standing, adopted: Mapping[UUID | None, AdoptedDrift], nam
 
 
 def _adopted(row: AdoptedDrift, names: Mapping[str, str]) -> Json:
-    kind, _, identity = row.actor.partition(":")
-    shown = f"key_{identity.replace('-', '')}" if kind == "api_key" else identity
     return {
         "reason": row.reason,
-        "actor": {"kind": kind, "id": shown, "name": names.get(row.actor, shown)},
+        "actor": requester(row.actor, names),
         "at": row.adopted_at,
         "lines": row.lines,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -207,9 +207,7 @@ class OperationShape(serializers.ModelSerializer[Run]):
 
     @extend_schema_field(RequesterShape)
     def get_requested_by(self, run: Run) -> Json:
-        kind, _, identity = run.actor.partition(":")
-        shown = f"key_{identity.replace('-', '')}" if kind == "api_key" else identity
-        return {"kind": kind, "id": shown, "name": self.context["names"].get(run.actor, shown)}
+        return requester(run.actor, self.context["names"])
 
     def get_reason(self, run: Run) -> str | None:
         return run.reason or None
@@ -253,6 +251,13 @@ def blocks_of(queued: Sequence[Run]) -> dict[UUID, Json]:
         elif run.limit_key in most and busy.get(run.limit_key, 0) >= most[run.limit_key]:
             blocks[run.pk] = {"kind": "limit", "id": run.limit_key}
     return blocks
+
+
+def requester(actor: str, names: Mapping[str, str]) -> Json:
+    """RequesterShape of the actor `kind:id`; `names` are those that `names_of` found."""
+    kind, _, identity = actor.partition(":")
+    shown = f"key_{identity.replace('-', '')}" if kind == "api_key" else identity
+    return {"kind": kind, "id": shown, "name": names.get(actor, shown)}
 
 
 def names_of(actors: set[str]) -> dict[str, str]:

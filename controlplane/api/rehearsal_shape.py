@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from controlplane.api.bodies import Json
 from controlplane.api.fields import Constant, PublicId
-from controlplane.api.operation_shape import RequesterShape, names_of
+from controlplane.api.operation_shape import RequesterShape, names_of, requester
 from controlplane.api.rollout_request import MS
 from provisioning.models import Rehearsal, RehearsalState
 from tenants.placement import public_id
@@ -128,8 +128,8 @@ def _values(row: Rehearsal, names: Mapping[str, str]) -> Json:
         "copies": [_copy(each) for each in row.copies],
         "findings": [_measured(each) for each in row.findings],
         "error": row.error or None,
-        "override": {"reason": row.override, "actor": _actor(row.overridden_by, names)} if row.override else None,
-        "started_by": _actor(row.started_by, names),
+        "override": {"reason": row.override, "actor": requester(row.overridden_by, names)} if row.override else None,
+        "started_by": requester(row.started_by, names),
     }
 
 
@@ -146,9 +146,3 @@ def _copy(copy: Json) -> Json:
 
 def _measured(each: Json) -> Json:
     return {**each, "held_s": each["held_ms"] / MS, "table_bytes": each["bytes"]}
-
-
-def _actor(actor: str, names: Mapping[str, str]) -> Json:
-    kind, _, identity = actor.partition(":")
-    shown = f"key_{identity.replace('-', '')}" if kind == "api_key" else identity
-    return {"kind": kind, "id": shown, "name": names.get(actor, shown)}

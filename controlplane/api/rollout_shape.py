@@ -13,7 +13,7 @@ from rest_framework import serializers
 
 from controlplane.api.bodies import Json
 from controlplane.api.fields import Constant, PublicId
-from controlplane.api.operation_shape import names_of
+from controlplane.api.operation_shape import names_of, requester
 from controlplane.api.rollout_plan_shape import RolloutPlanShape, plan_values
 from controlplane.api.rollout_request import MS
 from controlplane.api.rollout_terms_shape import MaxFailuresShape, SelectionShape, WaveSizeShape, WindowShape
@@ -185,16 +185,10 @@ def _summary(row: Rollout, counts: Mapping[str, int], names: Mapping[str, str]) 
         "pause_reason": row.pause_reason or None,
         "pause_detail": row.pause_detail or None,
         "counts": counts,
-        "proposed_by": _person(row.proposed_by, names),
-        "approved_by": _person(row.approved_by, names) if row.approved_by else None,
+        "proposed_by": requester(row.proposed_by, names),
+        "approved_by": requester(row.approved_by, names) if row.approved_by else None,
         "actions": lifecycle.actions_of_rollout(row),
     }
-
-
-def _person(answerable: str, names: Mapping[str, str]) -> Json:
-    kind, _, identity = answerable.partition(":")
-    shown = f"key_{identity.replace('-', '')}" if kind == "api_key" else identity
-    return {"kind": kind, "id": shown, "name": names.get(answerable, shown)}
 
 
 def _counts(wave: WaveProgress) -> dict[str, int]:

@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.api import etags
+from controlplane.api.begun import begun
 from controlplane.api.bodies import Shape, shaped
 from controlplane.api.codes import Code
 from controlplane.api.endpoint import Endpoint, PlanQuery, caller, request_id, serves, who
@@ -27,7 +28,7 @@ from controlplane.api.fields import Flag, Labels, QueryFlag, Slug, Text, id_sche
 from controlplane.api.idempotency import Answer, once, optional_key, required_key
 from controlplane.api.ids import found
 from controlplane.api.openapi import ETAG, IF_MATCH, IF_MATCH_REQUIRED
-from controlplane.api.operation_shape import OperationShape, operation_json
+from controlplane.api.operation_shape import OperationShape
 from controlplane.api.pagination import ListQuery, page, page_of
 from controlplane.api.plan_shape import VerbPlanShape, verb_plan
 from controlplane.api.tenant_shape import HEALTH, TenantShape, readable_tenants, tenant_json, tenants
@@ -266,10 +267,7 @@ class OneTenant(Endpoint):
 
 def accepted(run: Run) -> Answer:
     """202: where the operation is, and the tenant as it is in this very transaction."""
-    body: dict[str, Any] = {"operation": operation_json(run)}
-    if run.tenant is not None:
-        body["tenant"] = tenant_json(run.tenant)
-    return Answer(202, body, {"Location": f"/api/v1/operations/{run.public_id}"}, run)
+    return begun(run, tenant=tenant_json(run.tenant)) if run.tenant is not None else begun(run)
 
 
 def tenant_answer(row: Tenant) -> Answer:
