@@ -91,13 +91,18 @@ def plan_recheck(request: ErasureRequest) -> VerbPlan:
 
 def plan_hold(request: ErasureRequest) -> VerbPlan:
     steps = ["keep these records when the rest goes", "count anew: what was proposed or approved before holds no more"]
+    if request.kind == "tenant":
+        steps.insert(1, "copy them into an archive under a key of its own before the tenant is destroyed")
     return _plan(request, "hold_records", steps)
 
 
 def plan_release(request: ErasureRequest) -> VerbPlan:
     late = request.destroy_started_at is not None
     step = "ask for them in a request of their own, due when this one was" if late else "count anew, with them in it"
-    return _plan(request, "release_records", [step])
+    steps = [step]
+    if late and request.kind == "tenant":
+        steps.append("once that is approved, destroy their archive and its key, and supersede the certificate")
+    return _plan(request, "release_records", steps)
 
 
 def subject_of(request: ErasureRequest) -> str:

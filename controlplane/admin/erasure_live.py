@@ -143,14 +143,14 @@ def rechecks_of(request: ErasureRequest) -> list[Recheck]:
 
 
 def holds_of(request: ErasureRequest) -> list[RecordHold]:
-    return list(RecordHold.objects.filter(request=request).order_by("released_at", "store", "locator"))
+    return list(RecordHold.objects.filter(request=request).order_by("released_at", "store", "locator", "record"))
 
 
 def token_of(request: Any, lines: Sequence[Line], deadline: Deadline) -> str:
     """A hash of everything the fragment shows but the clock."""
     run = (request.run.state, request.run.step, request.run.error) if request.run else None
     papers = list(lifecycle.certificates_of_erasure(request).values_list("pk", "state"))
-    holds = [(hold.pk, hold.released_at) for hold in holds_of(request)]
+    holds = [(hold.pk, hold.released_at, hold.archived) for hold in holds_of(request)]
     rechecks = [(each.pk, each.verdict) for each in rechecks_of(request)]
     each = [(line.row.store, line.row.deleted, line.row.passes, line.row.failed, line.row.judged_at) for line in lines]
     shown = [request.version, request.state, request.attention, deadline.state, deadline.gone_days, run]

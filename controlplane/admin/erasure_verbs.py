@@ -53,6 +53,12 @@ class RecordsForm(VerbForm):
     """Which records a law keeps, and until somebody looks again."""
 
     place = forms.ChoiceField(help_text="As the verifiers found them.")
+    record = forms.CharField(
+        max_length=40,
+        required=False,
+        label="One row",
+        help_text="Its key, a number or a UUID. Left empty, all of the place is held.",
+    )
     ground = forms.CharField(max_length=200, help_text="The law or the case. No person's name: it stays.")
     review_at = forms.DateField(
         label="Review on",
@@ -63,9 +69,11 @@ class RecordsForm(VerbForm):
     def choose(self, row: ErasureRequest) -> None:
         plan = lifecycle.plan_of_erasure(row)
         document = plan.document if plan is not None else row.counted or {"stores": []}
-        places = [(each["store"], tally["locator"]) for each in document["stores"] for tally in each["tallies"]]
+        places = lifecycle.holdable(row, document)
         choices = [(f"{store}{LINE}{locator}", f"{locator} in {store}") for store, locator in places]
         self.fields["place"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField
+        if row.kind != "tenant":
+            del self.fields["record"]
 
 
 class HeldForm(VerbForm):
@@ -74,7 +82,7 @@ class HeldForm(VerbForm):
     hold = forms.ModelChoiceField(RecordHold.objects.none(), empty_label=None, label="Records")
 
     def choose(self, row: ErasureRequest) -> None:
-        held = RecordHold.objects.filter(request=row, released_at=None)
+        held = lifecycle.releasable_holds(row)
         self.fields["hold"].queryset = held  # type: ignore[attr-defined]  # a ModelChoiceField
 
 
@@ -170,6 +178,7 @@ class ErasureVerbs(ReadOnlyAdmin):
             request,
             store=store,
             locator=locator,
+            record=form.cleaned_data.get("record", ""),
             ground=form.cleaned_data["ground"],
             review_at=review,
             actor=form.actor,

@@ -32,7 +32,7 @@ from provisioning import lifecycle
 from provisioning.erasure.acting import VERBS
 from provisioning.erasure.clock import UNKNOWN
 from provisioning.erasure.deadlines import latest_start
-from provisioning.models import ENDED_REQUESTS, ErasureKind, ErasureRequest, ErasureState, RecordHold
+from provisioning.models import ENDED_REQUESTS, ErasureKind, ErasureRequest, ErasureState
 from tenants.states import Tier
 
 NAMED = 5  # names of who may approve
@@ -240,7 +240,7 @@ def allowed(row: ErasureRequest, *, own: bool) -> list[str]:
     verbs = lifecycle.actions_of_erasure(row)
     if row.state in VERBS["hold_records"]:
         verbs.append("hold_records")
-    if row.state in VERBS["release_records"] and RecordHold.objects.filter(request=row, released_at=None).exists():
+    if row.state in VERBS["release_records"] and lifecycle.releasable_holds(row).exists():
         verbs.append("release_records")
     counted = row.counted is not None or row.plan_digest is not None
     nothing = set() if counted else {"propose", "hold_records"}

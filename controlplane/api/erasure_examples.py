@@ -97,8 +97,10 @@ RECORD_HOLD: dict[str, Any] = {
     "id": "0198c1f2-e5b1-7c07-9a3f-1d2c3b4a5968",
     "store": "pool_rows",
     "locator": "eu-1:tenure_cluster/pool_1.billing_invoice",
+    "record": "4711",
     "ground": "§ 147 AO",
     "review_at": "2036-12-31T00:00:00Z",
+    "archived": 1,
     "released_at": None,
 }
 ERASURE_EXAMPLES: dict[str, dict[str, Any]] = {

@@ -91,8 +91,12 @@ class RecordHoldShape(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     store = serializers.CharField()
     locator = serializers.CharField()
+    record = serializers.CharField(allow_blank=True, help_text="The key of the one row that is held; empty: all of it.")
     ground = serializers.CharField()
     review_at = serializers.DateTimeField()
+    archived = serializers.IntegerField(
+        allow_null=True, help_text="Records in its archive, once their tenant is being erased; null: it has none."
+    )
     released_at = serializers.DateTimeField(allow_null=True)
 
 

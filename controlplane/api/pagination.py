@@ -7,7 +7,6 @@ rows of one transaction tie on their time. Here the position is the pair of time
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,13 +22,12 @@ from controlplane.api.bodies import Json, Shape
 from controlplane.api.codes import Code
 from controlplane.api.errors import Problem
 from controlplane.api.fields import Text
+from controlplane.sorted_slices import SPOT, slice_of
 
 PAGE, LARGEST_PAGE = 50, 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PLACE = re.compile(r"([ab])([0-9]{1,9})")  # a17: after or before the row of this number
 POSITION = re.compile(r"([ab])([0-9]{1,17})-([0-9a-f]{32})")  # a17…-0198…: after or before, microseconds, id
-
-SPOT = re.compile(r"([ab])((?:[0-9a-f]{2}){1,400})")  # a6163…: after or before what has this order, in hex
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
@@ -144,14 +142,14 @@ def sorted_page(
     by: Callable[[T], str],
 ) -> Json:
     """One page of what is in the order of `by`, which no two share. `represent` may leave some out."""
-    orders, size = [by(each) for each in found], min(asked["page_size"], LARGEST_PAGE)
-    side, order = _spot(asked["cursor"]) if "cursor" in asked else ("a", "")
-    first = bisect_right(orders, order) if side == "a" else max(bisect_left(orders, order) - size, 0)
-    last = min(first + size, len(orders)) if side == "a" else bisect_left(orders, order)
+    try:
+        here = slice_of(found, by=by, size=min(asked["page_size"], LARGEST_PAGE), cursor=asked.get("cursor"))
+    except ValueError as error:
+        raise Problem(Code.INVALID_CURSOR) from error
     return {
-        "results": represent(found[first:last]),
-        "next": _url(request, _spelt("a", orders[last - 1])) if 0 < last < len(orders) else None,
-        "previous": _url(request, _spelt("b", orders[first])) if 0 < first < len(orders) else None,
+        "results": represent(here.items),
+        "next": _url(request, here.next) if here.next else None,
+        "previous": _url(request, here.previous) if here.previous else None,
     }
 
 
@@ -185,16 +183,6 @@ def _place(text: str) -> tuple[str, int]:
     if (match := PLACE.fullmatch(text)) is None:
         raise Problem(Code.INVALID_CURSOR)
     return match[1], int(match[2])
-
-
-def _spelt(side: str, order: str) -> str:
-    return side + order.encode().hex()
-
-
-def _spot(text: str) -> tuple[str, str]:
-    if (match := SPOT.fullmatch(text)) is None:
-        raise Problem(Code.INVALID_CURSOR)
-    return match[1], bytes.fromhex(match[2]).decode(errors="replace")
 
 
 def _position(row: Any, *, after: bool) -> Position:

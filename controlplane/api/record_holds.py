@@ -28,16 +28,21 @@ from controlplane.models import Scope
 from provisioning import lifecycle
 from provisioning.models import ErasureRequest, RecordHold
 
+KEPT = (
+    "A tenant's are kept in an archive when the rest goes, one person's stay where they are. Either way the"
+    " certificate says so, with the ground and the day of the review."
+)
 RECORDS = OpenApiParameter("hold", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the hold.")
 
 
 @extend_schema_serializer(
     examples=[
         OpenApiExample(
-            "Invoices",
+            "An invoice",
             value={
                 "store": "pool_rows",
                 "locator": "eu-1:tenure_cluster/pool_1.billing_invoice",
+                "record": "4711",
                 "ground": "§ 147 AO",
                 "review_at": "2036-12-31T00:00:00Z",
             },
@@ -49,6 +54,13 @@ class RecordHoldRequest(Shape):
 
     store = Text(max_length=48, help_text="As the plan names it.")
     locator = Text(max_length=200, help_text="The place in it, as the plan names it: a table, a bucket.")
+    record = Text(
+        max_length=40,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="The key of one row, a number or a UUID, where a whole tenant is erased; left out: all of the place.",
+    )
     ground = Text(max_length=200, help_text="The law or the case. No person's name: it stays after an erasure.")
     review_at = serializers.DateTimeField(
         help_text="When somebody looks whether it is still needed; it ends by no date."
@@ -75,11 +87,15 @@ class RecordHolds(Endpoint):
         takes=RecordHoldRequest,
         keyed="required",
         parameters=(ERASURE,),
-        answers={201: (RecordHoldShape, "They stay, and the certificate will say so.")},
+        answers={201: (RecordHoldShape, KEPT)},
         problems=(Code.NOT_FOUND, Code.STATE_CONFLICT),
     )
     def post(self, request: Request, erasure: str) -> HttpResponse:
-        """What was counted, proposed or approved before holds no more. The place is one that the plan names."""
+        """What was counted, proposed or approved before holds no more. The place is one that the plan names.
+
+        Of a tenant it is a table: its rows, or one of them, are copied into an archive under a key of its own before
+        anything is destroyed. What else a tenant has cannot be held apart from it: 422, `VALIDATION_FAILED`.
+        """
         key, asked = required_key(request), shaped(request, RecordHoldRequest)
         row = found(readable_erasures(), "ers", erasure)
 
@@ -102,7 +118,10 @@ class ReleaseRecords(Endpoint):
         problems=(Code.NOT_FOUND, Code.STATE_CONFLICT),
     )
     def post(self, request: Request, erasure: str, hold: UUID) -> HttpResponse:
-        """With the rest while that is still to come; else a request of their own opens, due when this one was."""
+        """With the rest while that is still to come; else a request of their own opens, due when this one was.
+
+        It is proposed and approved like any other; its certificate supersedes the one that names the records.
+        """
         key = required_key(request)
         shaped(request, NoBodyRequest)
         row = _holds_of(erasure).select_related("request").filter(pk=hold).first()

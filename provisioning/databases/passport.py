@@ -7,7 +7,7 @@ only one that its closed door leaves; the transaction is read-only, so that is n
 the owner of the tables, in the one schema that the tenant's id names; its own role may not log in while it is shut.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,9 +67,13 @@ class Snapshot:
     at: datetime
     tables: tuple[Table, ...]
 
-    def lines(self, table: Table) -> Iterator[bytes]:
-        """A JSON object a row, columns in order, by the primary key. Ends with a line feed; none is within."""
-        with self.connection.cursor().copy(_rows(self.tenant, table)) as copy:
+    def lines(self, table: Table, *, record: str = "") -> Generator[bytes]:
+        """A JSON object a row, columns in order, by the primary key. Ends with a line feed; none is within.
+
+        Close it where it is not read to its end: the transaction does not end before the copy does.
+        `record`: of the one row with this key alone; of a table whose key is not one column, no row.
+        """
+        with self.connection.cursor().copy(_rows(self.tenant, table, record)) as copy:
             for (line,) in copy.rows():
                 # A `json` column is told as it was written; line feeds can only stand between its tokens there.
                 yield line.replace("\n", " ").replace("\r", " ").encode() + b"\n"
@@ -107,7 +111,7 @@ def _tables(connection: Connection, tenant: TenantContext) -> Iterator[Table]:
             yield Table(name, kept, pooled)
 
 
-def _rows(tenant: TenantContext, table: Table) -> sql.Composed:
+def _rows(tenant: TenantContext, table: Table, record: str) -> sql.Composed:
     own = sql.SQL("own.{}")
     values = sql.SQL(", ").join(
         sql.SQL("{} AS {}").format(
@@ -118,11 +122,18 @@ def _rows(tenant: TenantContext, table: Table) -> sql.Composed:
     )
     keys = sorted((column for column in table.columns if column.key), key=lambda column: column.key)
     ordered = sql.SQL(", ").join(own.format(sql.Identifier(column.name)) for column in keys) if keys else None
-    return sql.SQL("COPY (SELECT row_to_json(line) FROM (SELECT {} FROM {} AS own{}{}) AS line) TO STDOUT").format(
+    which: list[sql.Composable] = [sql.SQL("true")]
+    if table.pooled:
+        column = own.format(sql.Identifier(pooling.TENANT_ID))
+        which.append(sql.SQL("{} = {}").format(column, sql.Literal(tenant.tenant_id)))
+    if record:
+        key = own.format(sql.Identifier(keys[0].name)) if len(keys) == 1 else sql.SQL("NULL")
+        which.append(sql.SQL("{}::text = {}").format(key, sql.Literal(record)))
+    return sql.SQL(
+        "COPY (SELECT row_to_json(line) FROM (SELECT {} FROM {} AS own WHERE {}{}) AS line) TO STDOUT"
+    ).format(
         values,
         sql.Identifier(tenant.schema, table.name),
-        sql.SQL(" WHERE own.{} = {}").format(sql.Identifier(pooling.TENANT_ID), sql.Literal(tenant.tenant_id))
-        if table.pooled
-        else sql.SQL(""),
+        sql.SQL(" AND ").join(which),
         sql.SQL(" ORDER BY {}").format(ordered) if ordered else sql.SQL(""),
     )

@@ -13,19 +13,24 @@ from tenants.findings import Finding, Severity
 
 SAID = 5  # lines of a difference that a finding quotes; the whole is one command away
 
+# What is in a schema depends on it; the indexes of pg_class and pg_proc begin with a name, and would be read whole.
+_THERE = """oid = ANY (ARRAY(SELECT objid FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass
+            AND refobjid = to_regnamespace(%(schema)s) AND classid = '{}'::regclass))"""
+_RELATIONS, _FUNCTIONS = _THERE.format("pg_class"), _THERE.format("pg_proc")
+
 # Everything in the schema that has an owner, and everything somebody else than owner, verifier and tenant may use.
-_OWNED_BY_OTHERS = """
+_OWNED_BY_OTHERS = f"""
     SELECT what, who FROM (
         SELECT 'schema ' || nspname, pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %(schema)s
         UNION ALL
         SELECT 'relation ' || relname, pg_get_userbyid(relowner) FROM pg_class
-        WHERE relnamespace = to_regnamespace(%(schema)s)
+        WHERE {_RELATIONS}
         UNION ALL
         SELECT 'function ' || proname, pg_get_userbyid(proowner) FROM pg_proc
-        WHERE pronamespace = to_regnamespace(%(schema)s)
+        WHERE {_FUNCTIONS}
     ) AS owned (what, who) WHERE who <> %(owner)s ORDER BY what
 """
-_GRANTED = """
+_GRANTED = f"""
     SELECT what, who, rights FROM (
         SELECT 'schema ' || nspname, grantee, privilege_type
         FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
@@ -34,20 +39,20 @@ _GRANTED = """
         SELECT 'relation ' || relname, grantee, privilege_type
         FROM pg_class,
              aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)))
-        WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+        WHERE {_RELATIONS} AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
         UNION ALL
         SELECT 'function ' || proname, grantee, privilege_type
         FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
-        WHERE pronamespace = to_regnamespace(%(schema)s)
+        WHERE {_FUNCTIONS}
     ) AS granted (what, grantee, rights)
     CROSS JOIN LATERAL (SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END) AS named (who)
     WHERE who <> ALL (ARRAY[%(owner)s, %(verifier)s]) ORDER BY what, who, rights
 """
 _ALLOWED = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "EXECUTE"})
 READ = frozenset({"SELECT"})
-_UNREACHABLE = """
+_UNREACHABLE = f"""
     SELECT relname::text FROM pg_class
-    WHERE relnamespace = to_regnamespace(%(schema)s) AND CASE
+    WHERE {_RELATIONS} AND CASE
         WHEN relname = ANY (%(read)s) THEN NOT has_table_privilege(%(role)s, oid, 'SELECT')
         WHEN relkind IN ('r', 'p') THEN NOT (has_table_privilege(%(role)s, oid, 'SELECT')
             AND has_table_privilege(%(role)s, oid, 'INSERT') AND has_table_privilege(%(role)s, oid, 'UPDATE')
@@ -58,9 +63,9 @@ _UNREACHABLE = """
         ELSE false END
     ORDER BY relname
 """
-_UNSEEN = """
+_UNSEEN = f"""
     SELECT relname::text FROM pg_class
-    WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p') AND NOT (
+    WHERE {_RELATIONS} AND relkind IN ('r', 'p') AND NOT (
         has_schema_privilege(%(verifier)s, relnamespace, 'USAGE') AND has_table_privilege(%(verifier)s, oid, 'SELECT'))
     ORDER BY relname
 """

@@ -17,6 +17,8 @@ PUBLISHED = NoPersonalData("of the tenant application, the same for all tenants"
 STAFF = NoPersonalData("which operator may do what")
 EVIDENCE = NoPersonalData("the record of an erasure: ids and counts, and identifiers under a key that is destroyed")
 
+HELD = NoPersonalData("records that a law keeps, sealed; erased with their key, by the store hold_archive")
+
 CONTROL: Mapping[str, Policy] = {
     "audit_chain": NoPersonalData("hashes and a number"),
     "audit_checkpoint": NoPersonalData("hashes and numbers"),
@@ -36,6 +38,7 @@ CONTROL: Mapping[str, Policy] = {
     "django_session": Retain(ground="operators' sign-ins, which end by themselves; nothing of a tenant is in them"),
     "ledger_mark": EVIDENCE,
     "provisioning_adopteddrift": Blank(columns={"lines": [], "reason": ERASED}),
+    "provisioning_archivedrecords": HELD,
     "provisioning_clusterrelease": PUBLISHED,
     "provisioning_erasureact": EVIDENCE,
     "provisioning_erasureapproval": EVIDENCE,
@@ -44,6 +47,7 @@ CONTROL: Mapping[str, Policy] = {
     "provisioning_erasurerequest": EVIDENCE,
     "provisioning_erasurestore": EVIDENCE,
     "provisioning_evidencekey": NoPersonalData("keys of the platform"),
+    "provisioning_holdarchive": HELD,
     "provisioning_idempotencykey": Delete(),
     "provisioning_knownstamp": PUBLISHED,
     "provisioning_legalhold": Blank(columns={"release_reason": ERASED}),

@@ -83,3 +83,24 @@ class CertificateRefused(Permanent):
 
     code = "CERTIFICATE_REFUSED"
     cure = "Put the store's eraser and verifier back into their lists, then retry the operation."
+
+
+class HoldFindsNothing(Permanent):
+    """A hold names records that are not there. `metadata["hold"]` is its id."""
+
+    code = "HOLD_FINDS_NOTHING"
+    cure = "Release the hold, or name the place where the records are; the request is planned anew."
+
+
+class HoldIncomplete(Permanent):
+    """The archive of a hold has not as many records as its place. `metadata["hold"]` is its id."""
+
+    code = "HOLD_INCOMPLETE"
+    cure = "Nothing was destroyed, and the archive is thrown away. Find out who wrote there, and start again."
+
+
+class HeldNowhere(TenureError):
+    """The records of a hold are in no archive: the tenant is not erased yet, or they went when they were released."""
+
+    code = "HELD_NOWHERE"
+    cure = "Before the erasure export the tenant; afterwards nothing brings them back."

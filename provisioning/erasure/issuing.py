@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from provisioning.erasure import certificate
+from provisioning.erasure.holds import family_of
 from provisioning.erasure.stores import Tally, Verdict
 from provisioning.models import ErasureCertificate, ErasureRequest
 from provisioning.providers import evidence_keys
@@ -118,14 +119,15 @@ def issue(
 
 
 def draft(document: Mapping[str, Any], *, request: UUID, stage: str) -> Draft:
-    """Sign one, to be kept in the transaction that makes it true. The request's valid one is superseded by it.
+    """Sign one, to be kept in the transaction that makes it true. The request's valid one is superseded by it, and
+    that of a request which it follows.
 
     `document` holds the keys of docs/certificates.md but `type`, `v`, `id`, `stage`, `request`, `supersedes`,
     `issued_at`, `status_url` and `signature`, which are given here. Raises NotCertified, KeyringUnreachable.
     """
     now, certificate_id = timezone.now().replace(microsecond=0), uuid4()
     _kid, private = evidence_keys.signing(Use.CERTIFICATE)
-    former = ErasureCertificate.objects.filter(request=request, state=State.VALID).values_list("pk", flat=True).first()
+    former = _valid(request).values_list("pk", flat=True).first()
     whole = {
         **document,
         "id": str(certificate_id),
@@ -148,7 +150,7 @@ def keep(drafted: Draft, *, actor: Actor) -> ErasureCertificate:
     Raises StateConflict where another certificate came in between: sign once more.
     """
     with transaction.atomic():
-        valid = ErasureCertificate.objects.select_for_update().filter(request=drafted.request, state=State.VALID)
+        valid = _valid(drafted.request).select_for_update()
         if [each.pk for each in valid] != [each for each in (drafted.former,) if each is not None]:
             raise StateConflict(f"Another certificate of request {drafted.request} was issued at the same moment.")
         valid.update(state=State.SUPERSEDED, state_since=Now())
@@ -162,6 +164,11 @@ def keep(drafted: Draft, *, actor: Actor) -> ErasureCertificate:
         about = (ObjectType.CERTIFICATE, made.pk)
         audit(AuditAction.CERTIFICATE_ISSUED, actor=actor, object=about, request=drafted.request)
     return made
+
+
+def _valid(request: UUID) -> QuerySet[ErasureCertificate]:
+    """At most one: each that was issued took the place of the former."""
+    return ErasureCertificate.objects.filter(request__in=family_of(request), state=State.VALID)
 
 
 def withdraw(request: UUID, *, actor: Actor) -> int:

@@ -16,6 +16,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from provisioning.erasure import holds
 from provisioning.erasure.looking import Look, look
+from provisioning.erasure.persons import HOLD_ROWS
 from provisioning.erasure.registry import Registry
 from provisioning.erasure.scoping import kind_of, scope_of
 from provisioning.models import ErasureRequest, RecordHold
@@ -44,7 +45,7 @@ def count(request: ErasureRequest, registry: Registry) -> Document:
         "due_at": request.due_at,
         "stores": [_store(seen) for seen in sorted(looks, key=lambda seen: seen.store)],
         "catalog": _catalog(looks),
-        "holds": [{"store": each.store, "locator": each.locator, "ground": each.ground} for each in held],
+        "holds": [{"store": each.store, "locator": each.place, "ground": each.ground} for each in held],
         "blockers": [finding.as_json() for finding in _blockers(request, registry, looks, held)],
     }
     plain: Document = json.loads(canonical(document))
@@ -144,7 +145,8 @@ def _blockers(
     yield from registry.missing(request.tenant_id, kind_of(request))
     spares = {e.store for e in registry.erasers_of(kind_of(request)) if getattr(e, "spares_held", False)}
     for hold in held:
-        if request.kind == "tenant" or hold.store not in spares:
+        # A tenant's rows move to an archive; nothing else of it outlives what it is in.
+        if hold.store not in (HOLD_ROWS if request.kind == "tenant" else spares):
             said = f"{hold.locator} is held, and erasing {hold.store} would take it along."
             yield _blocker("erasure.held", hold.store, said, "Release the hold, or move what it keeps elsewhere.")
     for seen in looks:

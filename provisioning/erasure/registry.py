@@ -19,7 +19,7 @@ from tenants.models import Placement
 from tenants.states import Tier
 
 EVERYWHERE = frozenset({"bucket", "cache", "queues", "control_rows", "audit_payload"})
-OF_TENANTS = EVERYWHERE | {"keys", "roles"}
+OF_TENANTS = EVERYWHERE | {"keys", "roles", "hold_archive"}
 REQUIRED: Mapping[tuple[Kind, Tier], frozenset[str]] = {
     ("tenant", Tier.POOL): OF_TENANTS | {"pool_rows"},
     ("tenant", Tier.SCHEMA): OF_TENANTS | {"schema"},

@@ -24,20 +24,21 @@ from provisioning.erasure.looking import look
 from provisioning.erasure.naming import identifiers_of
 from provisioning.erasure.persons import files_named, home_of
 from provisioning.erasure.registry import Registry
+from provisioning.erasure.scoping import held_of
 from provisioning.erasure.stores import Identifier, Kind, Scope, Verdict
-from provisioning.models import ErasureRequest, ErasureState, Tombstone
+from provisioning.models import ErasureRequest, Tombstone
+from provisioning.models.erasure_states import AT_WORK
 from tenants.classification import OfPeople, classified
 from tenants.models import Tenant
 
-GOES_ON = (ErasureState.FREEZING, ErasureState.ERASING, ErasureState.CHECKING, ErasureState.REGRESSED)
-"""A request that was restored in one of these states erases by itself, and marks the databases in the end."""
 NAMES = "names"
 
 
 def due() -> Tombstone | None:
     """The first erasure that a database must be told again. Raises KeyringUnreachable."""
     stones = {stone.seq: stone for each in restored.behind() for stone in restored.replay_tombstones(each.place)}
-    underway = set(ErasureRequest.objects.filter(state__in=GOES_ON).values_list("pk", flat=True))
+    # Restored while at work, a request erases by itself, and marks the databases in the end.
+    underway = set(ErasureRequest.objects.filter(state__in=AT_WORK).values_list("pk", flat=True))
     return next((stone for stone in sorted(stones.values(), key=restored.order) if stone.request not in underway), None)
 
 
@@ -45,7 +46,7 @@ def scope_of(stone: Tombstone, identifiers: Iterable[Identifier] = ()) -> Scope:
     """A tenant in the life that was closed. One person's tenant lives on, in the life it has now."""
     kind: Kind = "tenant" if stone.scope == Tombstone.Scope.TENANT else "subject"
     now = Tenant.objects.values_list("incarnation", flat=True).get(pk=stone.tenant_id)
-    return Scope(kind, stone.tenant_id, now, stone.request, tuple(identifiers))
+    return Scope(kind, stone.tenant_id, now, stone.request, tuple(identifiers), held_of(stone.request))
 
 
 def named(stone: Tombstone) -> tuple[Identifier, ...]:

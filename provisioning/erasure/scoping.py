@@ -1,6 +1,7 @@
 """What erasers and verifiers are told of a request: its scope, identifiers opened, and what is held."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from provisioning.erasure import sealed
 from provisioning.erasure.holds import held_records
@@ -24,8 +25,14 @@ def scope_of(request: ErasureRequest) -> Scope:
         incarnation=request.incarnation,
         request_id=request.pk,
         identifiers=tuple(dict.fromkeys(_named(request))),
-        held=tuple(Held(hold.store, hold.locator) for hold in held_records(request)),
+        held=held_of(request.pk),
     )
+
+
+def held_of(request_id: UUID) -> tuple[Held, ...]:
+    """What is held of it now."""
+    open_ones = held_records(request_id)
+    return tuple(Held(hold.store, hold.locator, hold.ground, hold.review_at) for hold in open_ones)
 
 
 def _named(request: ErasureRequest) -> Iterator[Identifier]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from provisioning.engine.record import ENGINE
 from provisioning.erasure import issuing
-from provisioning.erasure.holds import held_records
+from provisioning.erasure.holds import family_of, held_records, relatives_at_work
 from provisioning.erasure.issuing import Draft
 from provisioning.erasure.payload import settles_at
 from provisioning.erasure.stores import Verdict
@@ -81,6 +81,7 @@ def settle(request: ErasureRequest, live: Draft) -> None:
     days.setdefault(last, "residue")
     for due_at, why in days.items():
         Recheck.objects.get_or_create(request=request, due_at=due_at, defaults={"why": why})
+    _take_over(request)
     if request.kind == "tenant":
         tenant = Tenant.objects.select_for_update().get(pk=request.tenant_id)
         if tenant.state == TenantState.ERASING:
@@ -88,9 +89,26 @@ def settle(request: ErasureRequest, live: Draft) -> None:
             events.record(EventType.TENANT_ERASED, tenant_id=tenant.pk, operation=request.run_id)
 
 
+def _take_over(request: ErasureRequest) -> None:
+    """From now on this one alone is looked at again. See holds' Note [Who looks after what was erased]."""
+    others = ErasureRequest.objects.filter(pk__in=family_of(request.pk) - {request.pk}, state=ErasureState.SETTLING)
+    for other in others.select_for_update(no_key=True):
+        other.rechecks.filter(done_at=None).delete()
+        if _may_end(other):
+            other.to(ErasureState.COMPLETED, actor=ENGINE, look_at=None)
+        else:
+            _changed(other, look_at=None)
+
+
+def _may_end(request: ErasureRequest) -> bool:
+    """While a person's records are held, the request's key must open the identifiers; a tenant is named by its id."""
+    return request.kind == "tenant" or not held_records(request).exists()
+
+
 def rechecked(request: ErasureRequest, recheck: Recheck, verdicts: Mapping[str, Verdict], final: Draft | None) -> None:
     """Clean, and the last day: the final certificate. Dirty: both certificates are void, and a new round begins."""
-    locked(request)
+    if locked(request).state != ErasureState.SETTLING or relatives_at_work(request):
+        return
     dirty = sorted(store for store, verdict in verdicts.items() if verdict.status != "clean")
     verdict = Judged.DIRTY if dirty else Judged.CLEAN
     done = Recheck.objects.filter(pk=recheck.pk, done_at=None)
@@ -103,7 +121,7 @@ def rechecked(request: ErasureRequest, recheck: Recheck, verdicts: Mapping[str, 
     if (following := next_recheck(request)) is not None:
         _changed(request, look_at=following.due_at)
         return
-    if final is None or held_records(request).exists():  # its key must open the identifiers once released
+    if final is None or not _may_end(request):
         _changed(request, look_at=None)
         return
     issuing.keep(final, actor=ENGINE)

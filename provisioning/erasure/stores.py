@@ -30,10 +30,12 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Records that a law keeps, named as the store's verifier names them."""
+    """Records that a law keeps, named as the store's verifier names them; `until`: when somebody looks again."""
 
     store: str
     locator: str
+    ground: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

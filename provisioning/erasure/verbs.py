@@ -17,11 +17,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from provisioning.engine import control
-from provisioning.erasure import deadlines, plan
+from provisioning.erasure import deadlines, hold_archive, plan
 from provisioning.erasure.acting import Repeated, acting, allow, refuse_repeat
 from provisioning.erasure.clock import clock_of
 from provisioning.erasure.errors import InvalidErasure, PastTheBar, PlanBlocked, SamePerson
-from provisioning.erasure.holds import refuse_held
+from provisioning.erasure.holds import held_records, refuse_held, releasable
 from provisioning.erasure.intake import ErasureWish, follow_up, request_erasure
 from provisioning.erasure.people import person_of
 from provisioning.errors import PastPivot, PlanChanged
@@ -36,6 +36,7 @@ from provisioning.models import (
     RecordHold,
     RunState,
 )
+from provisioning.models.erasure_states import REPLAYED
 from tenants.actions import Actor, AuditAction
 from tenants.errors import StateConflict
 
@@ -171,19 +172,25 @@ def hold_records(
     *,
     store: str,
     locator: str,
+    record: str = "",
     ground: str,
     review_at: datetime,
     actor: Actor,
     key: str,
 ) -> RecordHold:
-    """Keep some records although the rest goes; what was approved is void. Raises InvalidErasure, PlanBlocked."""
+    """Keep some records although the rest goes; what was approved is void. Raises InvalidErasure, PlanBlocked.
+
+    One person's stay where they are. A tenant's move to an archive: rows of a table, or the one whose key is `record`.
+    """
     if not ground.strip() or not store or not locator:
         raise InvalidErasure("A hold names a store, a place in it, and a ground.", field="ground")
     if review_at <= timezone.now():
         raise InvalidErasure("A hold is looked at again on a day that is to come.", field="review_at")
-    named = {"store": store, "locator": locator}
+    named = {"store": store, "locator": locator, "record": record}
     with suppress(Repeated), acting(request, "hold_records", actor=actor, key=key) as held:
-        _refuse_unknown_place(held, store, locator)
+        there = _counted_at(held, store, locator)
+        hold_archive.refuse_place(held, **named, there=there)
+        _refuse_twice(held, store, locator, record)
         RecordHold.objects.get_or_create(
             request=held,
             released_at=None,
@@ -198,15 +205,17 @@ def hold_records(
 def release_records(hold: RecordHold, *, actor: Actor, key: str) -> ErasureRequest:
     """They go as well: with the rest where that is still to come, else by a follow-up request, which is returned.
 
-    Its due date is the original one's; it is proposed and approved like any other.
+    Its due date is the original one's; it is proposed and approved like any other. If that one is rejected or
+    cancelled, releasing once more opens another.
     """
     request = hold.request
     with suppress(Repeated), acting(request, "release_records", actor=actor, key=key) as held:
         by = person_of(actor).pk
+        given_up = releasable(held).filter(pk=hold.pk).exclude(released_at=None).exists()
         open_one = RecordHold.objects.filter(pk=hold.pk, released_at=None)
-        if open_one.update(released_at=Now(), released_by=by):
+        if open_one.update(released_at=Now(), released_by=by) or given_up:
             held.say(AuditAction.RECORDS_RELEASED, actor=actor)
-            if held.destroy_started_at is None:
+            if held.destroy_started_at is None and held.reason != REPLAYED:
                 _plan_anew(held, actor=actor)
             else:
                 follow_up(held, actor=actor, key=key, by=by)
@@ -231,17 +240,26 @@ def _plan_anew(request: ErasureRequest, *, actor: Actor) -> None:
         ErasureRequest.objects.filter(pk=request.pk).update(counted=None, look_at=Now(), version=F("version") + 1)
 
 
-def _refuse_unknown_place(request: ErasureRequest, store: str, locator: str) -> None:
-    """A hold upon what nobody has found would keep nothing, and nobody would notice."""
+def _counted_at(request: ErasureRequest, store: str, locator: str) -> int | None:
+    """How many the plan has there. A hold upon what nobody has found would keep nothing, and nobody would notice."""
     frozen = plan_of_erasure(request)
     counted = frozen.document if frozen is not None else request.counted
     if counted is None:
         raise PlanBlocked(f"The plan of {request.public_id} is being counted.", cure="Try again in a moment.")
-    places = {(each["store"], tally["locator"]) for each in counted["stores"] for tally in each["tallies"]}
+    places = {(each["store"], tally["locator"]): tally["n"] for each in counted["stores"] for tally in each["tallies"]}
     if (store, locator) not in places:
         raise InvalidErasure(
             "The plan names no such place.", cure="Name store and place as the plan does.", field="locator"
         )
+    return places[store, locator]  # type: ignore[no-any-return]  # of JSON
+
+
+def _refuse_twice(request: ErasureRequest, store: str, locator: str, record: str) -> None:
+    """All of a place and one record of it: the record would be kept, and counted, twice."""
+    held = held_records(request).filter(store=store, locator=locator)
+    if held.exclude(record=record).exists() and (not record or held.filter(record="").exists()):
+        cure = "Release the other hold on it first, or leave it at that one."
+        raise InvalidErasure(f"{locator} is held already, in whole or in part.", cure=cure, field="locator")
 
 
 def _check_reason(reason: str) -> None:

@@ -59,12 +59,16 @@ class ErasureStore(models.Model):
 
 
 class RecordHold(models.Model):
-    """A set of records that a law keeps although its erasure is asked for. Released: a follow-up request opens."""
+    """A set of records that a law keeps although its erasure is asked for. Released: a follow-up request opens.
+
+    `record` is the key of one row, a number or a UUID; empty: all of the place.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     request = models.ForeignKey(ErasureRequest, on_delete=models.PROTECT, related_name="holds", db_index=False)
     store = models.CharField(max_length=48)
     locator = models.CharField(max_length=200, help_text="As the verifier names the place: a table, a bucket.")
+    record = models.CharField(max_length=40, default="", blank=True)
     ground = models.CharField(max_length=200)
     review_at = models.DateTimeField()
     placed_by = models.UUIDField()
@@ -75,7 +79,7 @@ class RecordHold(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["request", "store", "locator"], condition=Q(released_at=None), name="recordhold_once"
+                fields=["request", "store", "locator", "record"], condition=Q(released_at=None), name="recordhold_once"
             ),
             models.CheckConstraint(condition=~Q(ground=""), name="recordhold_says_why"),
             models.CheckConstraint(
@@ -86,7 +90,50 @@ class RecordHold(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.store}: {self.locator}"
+        return f"{self.store}: {self.place}"
+
+    @property
+    def place(self) -> str:
+        """What is held, as lists and certificates name it."""
+        return f"{self.locator}#{self.record}" if self.record else self.locator
+
+    @property
+    def archived(self) -> int | None:
+        """How many records its archive has; None: it has none, or one that is being filled."""
+        full = HoldArchive.objects.filter(hold=self.pk, filled_at__isnull=False)
+        return full.values_list("records", flat=True).first()
+
+
+class HoldArchive(models.Model):
+    """Where the records of one hold are once their tenant is erased: lines of JSON, sealed under a key of its own.
+
+    The key's `owner_ref` is this id. An archive that was given up half-way is thrown away with its key, and the next
+    one has another id and another key. `records`: how many lines, once it is full.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    hold = models.OneToOneField(RecordHold, on_delete=models.PROTECT, related_name="archive")
+    records = models.PositiveBigIntegerField(default=0)
+    begun_at = models.DateTimeField(db_default=Now(), editable=False)
+    filled_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class ArchivedRecords(models.Model):
+    """One part of an archive. `sealed`: 12 bytes of nonce and AES-256-GCM over lines that end with a line feed each."""
+
+    archive = models.ForeignKey(HoldArchive, on_delete=models.PROTECT, related_name="parts", db_index=False)
+    part = models.PositiveIntegerField()
+    records = models.PositiveIntegerField()
+    sealed = models.BinaryField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["archive", "part"], name="archivedrecords_once")]
+
+    def __str__(self) -> str:
+        return f"part {self.part} of {self.archive_id}"
 
 
 class Recheck(models.Model):

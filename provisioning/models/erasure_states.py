@@ -47,10 +47,13 @@ ERASURE_TRANSITIONS: dict[ErasureState, frozenset[ErasureState]] = {
     _S.MERGED: frozenset(),
 }
 UNAPPROVED = (_S.RECEIVED, _S.IDENTIFYING, _S.PLANNING, _S.BLOCKED, _S.AWAITING_APPROVAL)
+REPLAYED = "replayed"
+"""The reason of a request that was restored from before its bar, and was erased again by its tombstone."""
 CLOSED = (_S.REJECTED, _S.CANCELLED, _S.MERGED)  # without having destroyed anything
 LEFT_OF_THE_BAR = (*UNAPPROVED, _S.SCHEDULED, _S.FREEZING)
 RIGHT_OF_THE_BAR = (_S.ERASING, _S.CHECKING, _S.SETTLING, _S.COMPLETED, _S.REGRESSED)
 ENDED_REQUESTS = (*CLOSED, _S.COMPLETED)
+AT_WORK = (_S.FREEZING, _S.ERASING, _S.CHECKING, _S.REGRESSED)  # an operation erases or looks, or is to
 
 SAYS: dict[ErasureState, tuple[AuditAction, EventType | None]] = {
     _S.RECEIVED: (AuditAction.ERASURE_REQUESTED, EventType.ERASURE_REQUESTED),

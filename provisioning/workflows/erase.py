@@ -14,7 +14,17 @@ from provisioning.engine.workflow import Body, Step, Workflow
 from provisioning.erasure.erasers.once_more import AGAIN
 from provisioning.erasure.registry import REGISTRY, Registry
 from provisioning.models import Queue
-from provisioning.workflows.erase_freezing import EraseInput, close, compare, cross, go_back, open_again, take_stock
+from provisioning.workflows.erase_freezing import (
+    EraseInput,
+    archive,
+    close,
+    compare,
+    cross,
+    go_back,
+    open_again,
+    take_stock,
+    throw_away,
+)
 from provisioning.workflows.erase_phases import KEYS, check, erase, gate
 
 OUTSIDE, DERIVED, ROWS, AUDIT = 3, 4, 5, 8  # phases; what stands above AUDIT is control residue
@@ -53,6 +63,7 @@ def erasing(registry: Registry) -> tuple[Workflow, Workflow]:
             steps=(
                 Step(name="compare plan", do=compare(registry), undo=go_back, timeout=long),
                 Step(name="close the doors", do=close(registry), undo=open_again, timeout=long),
+                Step(name="archive held records", do=archive, undo=throw_away, timeout=long, deadline=HOURS_4),
                 # Its rows are written over by the next stock.
                 Step(name="take stock", do=take_stock(registry), changes_nothing=True, timeout=long, deadline=HOURS_4),
                 Step(name="cross the bar", do=cross, pivot=True, deadline=timedelta(days=30)),

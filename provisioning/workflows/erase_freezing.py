@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import AT_ONCE, Again, Body, Done, Outcome, StepContext
-from provisioning.erasure import collateral, fence, holds, ledger, plan, rounds, settling
-from provisioning.erasure.errors import NoLongerWanted, PlanDrifted
+from provisioning.erasure import collateral, fence, hold_archive, holds, ledger, plan, rounds, settling
+from provisioning.erasure.errors import HoldIncomplete, NoLongerWanted, PlanDrifted
 from provisioning.erasure.registry import Registry
 from provisioning.erasure.scoping import kind_of, scope_of
+from provisioning.erasure.verifiers.hold_archive import in_tables
 from provisioning.models import ErasurePlan, ErasureRequest, ErasureState
 from tenants.models import Tenant
 from tenants.states import TenantState
@@ -55,6 +56,7 @@ def compare(registry: Registry) -> Body:
     def do(ctx: StepContext) -> Outcome:
         request = wanted(ctx, ErasureState.FREEZING)
         holds.refuse_held(request)
+        hold_archive.throw_away(request, write=ctx.control)  # of an operation that a person ended
         approved = ErasurePlan.objects.get(request=request, digest=bytes(request.plan_digest or b"")).document
         if why := plan.drift(approved, plan.count(request, registry)):
             raise PlanDrifted(" ".join(why)[:500], why=why)
@@ -76,7 +78,8 @@ def close(registry: Registry) -> Body:
         scope = scope_of(request)
         for eraser in registry.erasers_of(scope.kind):
             eraser.freeze(scope, ctx.check)
-        ended = fence.wait_for_old_transactions(request) if request.kind == "tenant" else 0
+        inside = request.kind == "tenant" and request.tenant.state != TenantState.ERASED
+        ended = fence.wait_for_old_transactions(request) if inside else 0
         soak = int(settling.soak().total_seconds())
         left = timezone.now().isoformat()
         return Done(
@@ -88,16 +91,38 @@ def close(registry: Registry) -> Body:
 
 
 def open_again(ctx: StepContext) -> Outcome:
-    """A new life, as the closed one stays closed. Who may come in is the tenant's state, which was never changed."""
+    """A new life, as the closed one stays closed. Who may come in is the tenant's state, which was never changed.
+
+    None for a tenant that is erased, of which a request was to erase what a hold had kept.
+    """
     request = request_of(ctx)
-    closed = "closed_at" in request.fence
-    if closed and request.kind == "tenant":
+    lives_on = "closed_at" in request.fence and request.kind == "tenant" and request.tenant.state != TenantState.ERASED
+    if lives_on:
         fence.forget_cache(request.tenant, ctx.claim)
     with ctx.control():
-        if closed and request.kind == "tenant":
+        if lives_on:
             fence.reopen(request.tenant_id)
         ErasureRequest.objects.filter(pk=request.pk).update(fence={})
     return Done()
+
+
+def archive(ctx: StepContext) -> Outcome:
+    """What is held of a tenant is copied to where it outlives the tenant, and counted there by who never copies."""
+    request, kept = wanted(ctx, ErasureState.FREEZING), 0
+    if request.kind == "tenant":
+        for hold in holds.held_records(request):
+            there = in_tables(request.tenant_id, hold.locator, hold.record)
+            life = request.incarnation
+            records = hold_archive.fill(hold, incarnation=life, write=ctx.control, lease=ctx.check)
+            if records != there:
+                said = f"{records} records of {hold.place} are archived, and {there} are there."
+                raise HoldIncomplete(said, hold=str(hold.pk))
+            kept += records
+    return Done({"records": kept})
+
+
+def throw_away(ctx: StepContext) -> Outcome:
+    return Done({"archives": hold_archive.throw_away(request_of(ctx), write=ctx.control)})
 
 
 def take_stock(registry: Registry) -> Body:
@@ -140,7 +165,7 @@ def cross(ctx: StepContext) -> Outcome:
             ErasureState.ERASING, actor=ENGINE, destroy_started_at=now, tombstone=seq, look_at=None
         )
         ledger.crossed(seq)
-        if request.kind == "tenant":
+        if request.kind == "tenant" and tenant.state != TenantState.ERASED:  # else for what a hold had kept of it
             tenant.to(TenantState.ERASING)
     return Done({"tombstone": seq})
 

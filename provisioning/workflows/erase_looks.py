@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import Body, Done, Outcome, Step, StepContext, Workflow
-from provisioning.erasure import issuing, ledger, plan, rounds, sealed, settling
+from provisioning.erasure import holds, issuing, ledger, plan, rounds, sealed, settling
 from provisioning.erasure.errors import CertificateRefused
 from provisioning.erasure.issuing import Draft
 from provisioning.erasure.payload import payload
@@ -111,11 +112,16 @@ def mark(ctx: StepContext) -> Outcome:
 
 def forget(ctx: StepContext) -> Outcome:
     """Whoever is done with knows no identifiers any more: the key is destroyed, then what it sealed."""
-    request = request_of(ctx)
-    if request.state != ErasureState.COMPLETED or request.key_destroyed_at is not None:
-        return Done()
-    destroy_key(request)
-    return Done(also=lambda: forgotten(request))
+    family = holds.family_of(ctx.input.request_id)  # whom this one has taken over from is done with, too
+    over = list(ErasureRequest.objects.filter(pk__in=family, state=ErasureState.COMPLETED, key_destroyed_at=None))
+    for request in over:
+        destroy_key(request)
+    return Done(also=lambda: all_forgotten(over))
+
+
+def all_forgotten(requests: Iterable[ErasureRequest]) -> None:
+    for request in requests:
+        forgotten(request)
 
 
 def destroy_key(request: ErasureRequest) -> None:

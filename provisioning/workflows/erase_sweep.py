@@ -19,9 +19,10 @@ from django.utils import timezone
 from provisioning.engine.start import start
 from provisioning.engine.sweep import SWEEPER
 from provisioning.engine.workflow import Workflow
-from provisioning.erasure import holds, settling
+from provisioning.erasure import hold_archive, holds, settling
 from provisioning.errors import OperationInProgress
 from provisioning.models import CLOSED, ErasureRequest, ErasureState
+from provisioning.models.erasure_states import REPLAYED
 from provisioning.workflows.accepting import limit_of, lock_of
 from provisioning.workflows.erase import ERASE, ERASE_AGAIN
 from provisioning.workflows.erase_freezing import EraseInput
@@ -126,13 +127,17 @@ def _checking(request: ErasureRequest, workflows: Erasing) -> None:
 
 
 def _settling(request: ErasureRequest, workflows: Erasing) -> None:
-    if (recheck := settling.due_recheck(request, timezone.now())) is not None:
+    if holds.relatives_at_work(request):
+        _put_off(request, IN_A_WHILE)
+    elif (recheck := settling.due_recheck(request, timezone.now())) is not None:
         _start(workflows.check, LookInput(request.pk, recheck.pk), request, locking=False)
     elif (following := settling.next_recheck(request)) is not None:
         ErasureRequest.objects.filter(pk=request.pk).update(look_at=following.due_at)
 
 
 def _closed(request: ErasureRequest, _workflows: Erasing) -> None:
+    if request.reason != REPLAYED:  # of such a request the archive is all that is left
+        hold_archive.throw_away(request, write=transaction.atomic)
     destroy_key(request)
     forgotten(request)
 

@@ -17,14 +17,15 @@ from provisioning.engine.record import ENGINE
 from provisioning.engine.start import start
 from provisioning.engine.sweep import SWEEPER
 from provisioning.engine.workflow import AT_ONCE, Again, Body, Done, Outcome, Step, StepContext, Workflow
-from provisioning.erasure import fence, ledger, replaying, restored
+from provisioning.erasure import fence, hold_archive, ledger, replaying, restored
 from provisioning.erasure.errors import CannotSee, StillDirty
 from provisioning.erasure.registry import REGISTRY, Registry
 from provisioning.erasure.rounds import CHUNK, SLICE_S
 from provisioning.erasure.stores import Budget, Scope
+from provisioning.erasure.verifiers.hold_archive import in_tables
 from provisioning.errors import OperationInProgress, Transient
-from provisioning.models import ENDED, ErasureRequest, ErasureState, Queue, Run, Tombstone
-from provisioning.models.erasure_states import LEFT_OF_THE_BAR
+from provisioning.models import ENDED, ErasureRequest, ErasureState, Queue, RecordHold, Run, Tombstone
+from provisioning.models.erasure_states import LEFT_OF_THE_BAR, REPLAYED
 from provisioning.providers.keys import keyring_errors
 from provisioning.workflows.accepting import limit_of, lock_of
 from tenants import audit
@@ -67,9 +68,17 @@ def shut(registry: Registry) -> Body:
                     tenant.to(TenantState.ERASING)
         for eraser in registry.erasers_of(scope.kind):
             eraser.freeze(scope, ctx.check)
+        keep_held(ctx, stone, scope)
         return Done({replaying.NAMES: names})
 
     return do
+
+
+def keep_held(ctx: StepContext, stone: Tombstone, scope: Scope) -> None:
+    """A hold that was restored as open, with its records and without its archive, is kept as it was the first time."""
+    for hold in RecordHold.objects.filter(request=stone.request, request__kind="tenant", released_at=None):
+        if hold.archived is None and in_tables(scope.tenant_id, hold.locator, hold.record):
+            hold_archive.fill(hold, incarnation=scope.incarnation, write=ctx.control, lease=ctx.check)
 
 
 def erase(registry: Registry) -> Body:
@@ -118,7 +127,7 @@ def _concluded(ctx: StepContext, stone: Tombstone) -> None:
         tenant.to(TenantState.ERASED)
     request = ErasureRequest.objects.filter(pk=stone.request, state__in=LEFT_OF_THE_BAR).first()
     if request is not None:
-        request.to(ErasureState.CANCELLED, actor=ENGINE, reason="replayed")
+        request.to(ErasureState.CANCELLED, actor=ENGINE, reason=REPLAYED)
     audit.write(
         AuditAction.ERASURE_REPLAYED,
         actor=ENGINE,

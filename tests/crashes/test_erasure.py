@@ -96,7 +96,7 @@ def test_a_kill_anywhere_and_a_server_away_cost_only_time(stack: Stack, workers:
     papers = [verify(each.document.encode(), public_key()).document for each in ErasureCertificate.objects.all()]
     assert len(papers) == len(tenants)
     said = {str([[line[name] for name in SAME] for line in paper["stores"]]) for paper in papers}
-    assert len(said) == 1, said
+    assert len(said) == 1, "\n".join(sorted(said))
     assert all(paper["retained"] == [] for paper in papers)
     slugs = tuple(f"acme-{number}-gmbh" for number in range(len(tenants)))
     assert {place for place, _word in found_of(stack, slugs)} <= {"object-store.log"}

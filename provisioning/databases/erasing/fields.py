@@ -38,10 +38,15 @@ def file_columns() -> dict[str, tuple[str, ...]]:
     return {table: tuple(columns) for table, columns in found.items()}
 
 
+def opened_value(field_: EncryptedField, key: UUID, value: bytes) -> Any:
+    """A sealed value, in the open scope. Raises TenureError where it does not open."""
+    return field_.loads(envelope.decrypt(bytes(value), field_.cell(key)).decode())
+
+
 def opened_text(field_: EncryptedField, key: UUID, value: bytes) -> str | None:
     """The lower-case text of a sealed value, in the open scope; None where it does not open."""
     try:
-        opened = field_.loads(envelope.decrypt(bytes(value), field_.cell(key)).decode())
+        opened = opened_value(field_, key, value)
     except TenureError:  # key destroyed or disabled, or the value was tampered with
         return None
     return (opened if isinstance(opened, str) else json.dumps(opened, ensure_ascii=False)).lower()

@@ -9,6 +9,7 @@ from provisioning.erasure.erasers.bucket import BucketEraser
 from provisioning.erasure.erasers.cache import CacheEraser
 from provisioning.erasure.erasers.control_rows import ControlRowsEraser
 from provisioning.erasure.erasers.database import Database
+from provisioning.erasure.erasers.hold_archive import HoldArchiveEraser
 from provisioning.erasure.erasers.keys import KeysDisabler, KeysEraser
 from provisioning.erasure.erasers.once_more import OnceMore
 from provisioning.erasure.erasers.pool_rows import PoolRows
@@ -29,6 +30,7 @@ ERASERS: tuple[Eraser, ...] = (
     OnceMore(QueuesEraser()),
     OnceMore(CacheEraser()),
     KeysEraser(),
+    HoldArchiveEraser(),
     AuditPayloads(),
     Roles(),
     ControlRowsEraser(),

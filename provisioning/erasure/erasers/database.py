@@ -17,6 +17,7 @@ class Database:
     phase = 5
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "logical"
+    spares_held: bool = True  # of one person; a tenant's are in an archive before
 
     def freeze(self, scope: Scope, lease: Lease) -> None:
         if scope.kind == "tenant":

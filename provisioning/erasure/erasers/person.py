@@ -4,9 +4,9 @@ import time
 
 from provisioning.databases.erasing import changing, statistics
 from provisioning.databases.erasing.places import inside
-from provisioning.erasure.persons import home_of, person_of
+from provisioning.erasure.persons import home_of, person_of, policies_of
 from provisioning.erasure.stores import Budget, Lease, Progress, Scope
-from tenants.classification import OfPeople, classified
+from tenants.classification import OfPeople
 from tenants.states import Tier
 
 STATISTICS = "statistics"
@@ -17,7 +17,7 @@ def erase_person(scope: Scope, cursor: str | None, budget: Budget, lease: Lease,
     """Batches until a look finds nothing left; then what the planner remembers of the tables that hold people."""
     if (place := home_of(scope, tier)) is None:
         return Progress(done=True)
-    policies, gone = classified(), 0
+    policies, gone = policies_of(scope, place), 0
     while cursor != STATISTICS:
         changed = changing.change(place, person_of(scope), policies, limit=min(BATCH, budget.items - gone), lease=lease)
         gone += changed.rows

@@ -24,6 +24,7 @@ class PoolRows:
     phase = 5
     scopes: frozenset[Kind] = frozenset({"tenant", "subject"})
     reach: Literal["logical", "cryptographic", "expiry"] = "logical"
+    spares_held: bool = True  # of one person; a tenant's are in an archive before
 
     def freeze(self, scope: Scope, lease: Lease) -> None:
         """The tenant's doors are shut, and who was inside has left. One person's tenant lives on."""

@@ -6,6 +6,7 @@ from provisioning.erasure.verifiers.bucket import BucketVerifier
 from provisioning.erasure.verifiers.cache import CacheVerifier
 from provisioning.erasure.verifiers.control_rows import ControlRowsVerifier
 from provisioning.erasure.verifiers.database import Database
+from provisioning.erasure.verifiers.hold_archive import HoldArchiveVerifier
 from provisioning.erasure.verifiers.keys import KeysVerifier
 from provisioning.erasure.verifiers.pool_rows import PoolRows
 from provisioning.erasure.verifiers.queues import QueuesVerifier
@@ -20,6 +21,7 @@ VERIFIERS: tuple[Verifier, ...] = (
     Schema(),
     Database(),
     KeysVerifier(),
+    HoldArchiveVerifier(),
     AuditPayloads(),
     Roles(),
     ControlRowsVerifier(),

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, time
 
 from provisioning.databases import vantage
 from provisioning.databases.erasing.people import Person, Search
-from provisioning.erasure.persons import home_of, person_of
+from provisioning.erasure.persons import HOLD_ROWS, HeldRows, home_of, person_of, policies_of
 from provisioning.erasure.stores import Coverage, Scope, Tally
-from tenants.classification import Blank, OfPeople, Retain, classified
+from tenants.classification import Blank, OfPeople, Retain
 from tenants.findings import Finding, Severity
 from tenants.states import Tier
 
@@ -41,6 +41,12 @@ def blockers(scope: Scope, tier: Tier, role: str) -> Iterator[Finding]:
     with _search(scope, tier, role) as search:
         if search is None:
             return
+        spared = {_in(search)(table) for table, word in search.policies.items() if isinstance(word, HeldRows)}
+        for hold in scope.held:
+            if hold.store in HOLD_ROWS and hold.locator not in spared:
+                message = f"{hold.locator} is held, and is no table that holds something of people."
+                hint = "Release it, and hold a table that the plan names: no column, no statistics."
+                yield Finding("HELD_AND_NOT_SPARED", Severity.ERROR, hold.locator, message, hint)
         for table, column in _forgotten(search):
             message = f"Rows of {table} stay, and nothing says what becomes of {column}, which could hold words."
             hint = f"Name {column} in the `columns` or the `keeps` of {table} in personal_data.py."
@@ -91,7 +97,7 @@ def _remembered(search: Search, person: Person, speaking: set[str]) -> list[tupl
 
 def _forgotten(search: Search) -> Iterator[tuple[str, str]]:
     for table, word in search.policies.items():
-        if table in search.tables and isinstance(word, (Blank, Retain)):
+        if table in search.tables and isinstance(word, (Blank, Retain)) and not isinstance(word, HeldRows):
             blanked = word.columns if isinstance(word, Blank) else ()
             for column in search.tables[table].wordy:
                 if search.tables[table].columns[column] != "id" and column not in {*blanked, *word.keeps}:
@@ -104,7 +110,7 @@ def _search(scope: Scope, tier: Tier, role: str) -> Iterator[Search | None]:
         yield None
         return
     with vantage.standing(place.cluster, database=place.database, role=role) as connection:
-        yield Search.through(connection, place.context, classified())
+        yield Search.through(connection, place.context, policies_of(scope, place))
 
 
 def _in(search: Search) -> Callable[[str], str]:

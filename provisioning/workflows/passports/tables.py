@@ -1,6 +1,7 @@
 """A tenant's tables into files, all as they stood at one moment; and what a manifest says of the tenant."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import IO
 
@@ -22,8 +23,8 @@ def tables(tenant: TenantContext, put: Put) -> tuple[datetime, list[File]]:
     files: list[File] = []
     with snapshot(tenant) as seen:
         for table in seen.tables:
-            with counted() as grown:
-                for line in seen.lines(table):
+            with counted() as grown, closing(seen.lines(table)) as lines:
+                for line in lines:
                     grown.add(line)
                 told = grown.told(table_name(table.name), [(column.name, column.type) for column in table.columns])
                 put(told.name, grown.file)

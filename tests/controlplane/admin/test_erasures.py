@@ -8,7 +8,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from provisioning.models import ErasureRequest, RecordHold
+from provisioning.models import ErasureRequest, HoldArchive, RecordHold
 from tenants.models import Tenant
 from tests import standing_erasures as made
 from tests.controlplane.admin.test_rollout_page import words
@@ -107,6 +107,22 @@ def test_a_person_is_asked_for_held_extended_and_named_nowhere(acme: Tenant, ali
     assert confirm(alice, url(request, "reject"), reason="not_entitled").status_code == 302
     for address in (LIST, url(request), "/admin/"):
         assert "dana" not in alice.get(address).content.decode().lower()
+
+
+def test_of_a_tenant_rows_are_held_and_nothing_else(acme: Tenant, alice: Client) -> None:
+    request = made.counted(ask(alice))
+    invoices = "eu-1:tenure/pool_1.billing_invoice"
+    counted = request.counted or {}
+    counted["stores"][0]["tallies"].append({**made.KEPT, "locator": invoices, "action": "delete", "ground": ""})
+    ErasureRequest.objects.filter(pk=request.pk).update(counted=counted)
+    page = alice.get(url(request, "hold_records")).content.decode()
+    assert (page.count("<option"), invoices in page, "under a key of its own" in page) == (1, True, True)
+    held = {"place": f"pool_rows|{invoices}", "record": "4711", "ground": "§ 147 AO", "review_at": "2099-01-01"}
+    assert confirm(alice, url(request, "hold_records"), **held).status_code == 302
+    assert f"{invoices}#4711" in text(alice, url(request))
+    assert "to be moved to an archive when the tenant is erased" in text(alice, url(request))
+    HoldArchive.objects.create(hold=RecordHold.objects.get(), records=1, filled_at=request.received_at)
+    assert "1 in an archive under a key of its own" in text(alice, url(request))
 
 
 def test_what_is_wrong_stands_at_its_field(acme: Tenant, alice: Client, bob: Client) -> None:

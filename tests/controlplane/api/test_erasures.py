@@ -200,10 +200,13 @@ def test_records_that_a_law_keeps_are_held_listed_and_released(house: House, ali
     house.swept(row(made))
     nowhere = alice.post(holds, {**body, "locator": "shelf.lawn"})
     assert (refused(nowhere), nowhere.json()["errors"][0]["field"]) == ((422, "VALIDATION_FAILED"), "locator")
+    one = alice.post(holds, {**body, "record": "4711"})  # of a whole tenant alone
+    assert (refused(one), one.json()["errors"][0]["field"]) == ((422, "VALIDATION_FAILED"), "record")
     assert refused(bob.post(holds, body)) == (403, "SCOPE_MISSING")
     alice.post(f"{path}/propose")
     held = alice.post(holds, body, key="a-key-of-16-characters")
     again = alice.post(holds, body, key="a-key-of-16-characters")
+    assert (held.json()["record"], held.json()["archived"]) == ("", None)
     assert (held.status_code, again.content, row(made).state) == (201, held.content, "planning")
     listed = bob.get(holds).json()
     assert (listed["results"], listed["next"]) == ([held.json()], None)

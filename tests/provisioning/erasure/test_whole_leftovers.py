@@ -22,7 +22,16 @@ from provisioning.erasure import payload, plan
 from provisioning.erasure.errors import CertificateRefused
 from provisioning.erasure.registry import REGISTRY
 from provisioning.erasure.verifiers.pool_rows import PoolRows
-from provisioning.models import DataKey, ErasureCertificate, ErasureRequest, ErasureStore, Queue
+from provisioning.models import (
+    ArchivedRecords,
+    DataKey,
+    ErasureCertificate,
+    ErasureRequest,
+    ErasureStore,
+    HoldArchive,
+    Queue,
+    RecordHold,
+)
 from provisioning.providers.s3 import s3_client
 from provisioning.workflows.erase_sweep import sweep_erasures
 from tenants.models import AuditEntry, Domain, Pool, Tenant
@@ -68,7 +77,7 @@ def test_no_certificate_while_somebody_is_missing_or_blind_or_anything_is_left(s
     settings.VERIFIER_URL = whose
     unknown = verdicts(request, "unknown")
     assert (request.state, request.attention) == ("checking", "VERDICT_UNKNOWN")
-    assert set(unknown) == {"pool_rows", "control_rows", "audit_payload"}
+    assert set(unknown) == {"pool_rows", "control_rows", "audit_payload", "hold_archive"}
     assert not ErasureCertificate.objects.exists()
 
     plant(stack, acme)
@@ -165,6 +174,14 @@ def plant(stack: Stack, acme: Tenant) -> None:
     wait_for_a_worker(acme)
     Domain.objects.create(tenant=acme, domain="left.acme.example")
     DataKey.objects.create(owner_ref=acme.pk, purpose="tenant", wrapped=b"from a backup")
+    request = ErasureRequest.objects.filter(tenant=acme).latest("created_at")
+    released = {"released_at": request.created_at, "released_by": request.requested_by}
+    hold = RecordHold.objects.create(
+        request=request, store="pool_rows", locator="t", ground="lifted", review_at=request.due_at,
+        placed_by=request.requested_by, **released,
+    )  # fmt: skip
+    archive = HoldArchive.objects.create(hold=hold)
+    ArchivedRecords.objects.create(archive=archive, part=0, records=1, sealed=b"from a backup")
     entries = AuditEntry.objects.filter(chain=acme.audit_chain).order_by("seq")
     entry = next(each for each in entries if each.public.get("commits"))
     field, (key_id, _mac) = next(iter(entry.public["commits"].items()))

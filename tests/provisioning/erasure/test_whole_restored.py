@@ -18,12 +18,15 @@ from django.test import RequestFactory
 
 from controlplane.health import readyz
 from controlplane.stack.embedded import Stack
+from provisioning.erasure import hold_archive, verbs
 from provisioning.erasure.restored import look_again
 from tenants import audit
 from tenants.models import AuditEntry, Tenant
 from tenants.placement import tenant_key
 from tenants.states import TenantState, Tier
 from tests import databases
+from tests.provisioning.erasure.small import ALICE
+from tests.provisioning.erasure.test_hold_archive import held
 from tests.provisioning.erasure.whole import NOT_COVERED, approved, filled, found_of, life_of, settled, stored
 
 pytestmark = pytest.mark.drawn(1, among="whole erasures")
@@ -54,10 +57,12 @@ def missing() -> str:
 
 def test_what_backups_bring_back_is_not_served_and_erased_again(stack: Stack, tmp_path: Path) -> None:
     acme, globex = filled("acme-restored-gmbh", Tier.SCHEMA), filled("globex", Tier.SCHEMA)
+    small = stored(acme)
+    request = small.swept(small.asked())
+    hold = held(request, "schema", ".projects_member")
     databases.save_as(stack, "backup")
     dump = dumped(stack, tenant_key(acme.pk), tmp_path)
-    small = stored(acme)
-    settled(small, approved(small))
+    settled(small, approved(small, request))
     before = life_of(globex.context(), globex)
     assert missing() == ""
 
@@ -83,6 +88,8 @@ def test_what_backups_bring_back_is_not_served_and_erased_again(stack: Stack, tm
     actions = AuditEntry.objects.filter(chain=acme.audit_chain).order_by("seq").values_list("public__action", flat=True)
     assert "erasure.replayed" in actions
     assert life_of(globex.context(), globex) == before
+    assert (hold.archived, len(list(hold_archive.opened(hold)))) == (1, 1)  # the backup had no archive, and the row
+    assert verbs.release_records(hold, actor=ALICE, key="release").follows_id == request.pk
 
 
 def url_of_cluster(stack: Stack) -> str:

@@ -1,5 +1,7 @@
 """One person goes from a tenant that works on: rows, what refers to them, and what is said of them elsewhere."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +15,7 @@ from provisioning.databases.erasing.places import inside, places_of
 from provisioning.erasure.collateral import hashes_of, refuse_difference
 from provisioning.erasure.needles import NeedleTooShort, needles_of, refuse_short
 from provisioning.erasure.persons import files_of
-from provisioning.erasure.stores import Identifier, Scope
+from provisioning.erasure.stores import Held, Identifier, Scope
 from tenants.classification import NotAClassification, classified
 from tenants.context import tenant_scope
 from tenants.models import Pool
@@ -140,6 +142,42 @@ def test_a_table_without_a_word_blocks_and_a_kept_row_carries_its_ground(
     settings.TENURE_PERSONAL_DATA = f"{tmp_path}/././words.py"
     with pytest.raises(NotAClassification, match="projects_tag"):
         classified()
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_held_rows_stay_with_the_ground_of_their_hold_and_the_rest_goes(
+    tier: Tier, own_pool: Pool, tenant: MakeTenant
+) -> None:
+    acme = tenant("acme", tier)
+    told(acme)
+    (place,) = (each for each in places_of(acme.context.tenant_id, acme.context.incarnation, tier) if each.active)
+    store, review = STORE_OF[tier], datetime(2036, 12, 31, tzinfo=UTC)
+
+    def holding(*tables: str) -> Scope:
+        held = (Held(store, f"{place}.{table}", "tax law", review) for table in tables)
+        return replace(one_of(acme, **PERSON), held=tuple(held))
+
+    verifier = verifier_of(store)
+    assert [each.code for each in verifier.blockers(holding("projects_project_members"))] == ["REFERS_TO_ERASED"]
+    assert [each.code for each in verifier.blockers(holding("projects_tag"))] == ["HELD_AND_NOT_SPARED"]
+    scope = holding("projects_document", "projects_member")
+    assert list(verifier.blockers(scope)) == []
+    assert "documents/cv-ada lovelace.pdf" not in files_of(scope)
+
+    erased(scope, [store])
+    kept = {each.locator.rpartition(".")[2]: each for each in verifier.count(scope) if each.n}
+    assert {name: (each.action, each.n, each.ground) for name, each in kept.items()} == {
+        "projects_document": ("retain", 1, "tax law"),
+        "projects_member": ("retain", 1, "tax law"),
+    }
+    assert judged(store, scope, retained=2).status == "clean"
+    assert rows(acme, "SELECT name FROM projects_member ORDER BY id") == ["Ada Lovelace", "Bob"]
+    assert rows(acme, "SELECT project_id FROM projects_project_members") == [101]
+    assert rows(acme, "SELECT description FROM projects_project WHERE id = 101") == [""]
+
+    erased(one_of(acme, **PERSON), [store])  # released
+    assert rows(acme, "SELECT name FROM projects_member") == ["Bob"]
+    assert judged(store, one_of(acme, **PERSON)).status == "clean"
 
 
 def test_a_sealed_value_is_found_after_it_was_opened(
