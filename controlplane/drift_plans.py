@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from provisioning import lifecycle
+from provisioning.errors import Permanent, Transient
 from provisioning.rollout.adoption import NothingToAdopt
 from provisioning.rollout.drift import Standing, State, Target
 from provisioning.rollout.repair import NothingToRepair, NotRepairable, RepairPlan, busy_with
@@ -56,6 +57,14 @@ def repairing(target: Target) -> Repairing:
     steps = (each.statement for each in repair.statements)
     removes = (f"what this held: {statement}" for statement in lost)
     return Repairing(repair, _plan("drift.repair", target, steps, removes=removes, blockers=blockers))
+
+
+def plan_repair(target: Target) -> VerbPlan:
+    """As `repairing`, and never raises: a server that is away is a blocker."""
+    try:
+        return repairing(target).plan
+    except (Transient, Permanent) as error:
+        return _plan("drift.repair", target, (), blockers=[_finding(target, error.code, str(error), error.cure)])
 
 
 def _plan(

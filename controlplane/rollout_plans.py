@@ -7,6 +7,7 @@ from typing import Any
 
 from provisioning import lifecycle
 from provisioning.models import PauseReason, Rollout, RolloutState, RolloutTarget, TargetState
+from provisioning.rollout.rehearsing import under_way
 from provisioning.rollout.verbs import NEEDS_REASON
 from provisioning.workflows.plans import VerbPlan
 from tenants.findings import Finding, Severity
@@ -15,10 +16,43 @@ SKIPPABLE = (TargetState.WAITING, TargetState.FAILED)
 
 
 def plan_approve(rollout: Rollout) -> VerbPlan:
-    """The kept plan in lines, with its digest as the first: what is approved is that plan and no other."""
-    plan = rollout.plan
+    """The kept plan in lines, with its digest as the first: what is approved is that plan and no other.
+
+    Where a rehearsal objects, its objections are lines as well, and the approval needs a reason.
+    """
+    plan, objections = rollout.plan, objections_to(rollout)
     steps = [f"approve the plan {rollout.plan_digest}", *_waves(plan), *_paths(plan), *_terms(plan["terms"])]
-    return _plan(rollout, "approve", steps, blockers=list(_refusals(rollout)))
+    steps += [f"override what the rehearsal found: {each.subject}: {each.message}" for each in objections]
+    blockers = [*_own(rollout), *_refusals(rollout)]
+    return _plan(rollout, "approve", steps, blockers=blockers, needs_reason=bool(objections))
+
+
+def objections_to(rollout: Rollout) -> list[Finding]:
+    """What the rehearsal that counts for an approval found."""
+    counts = lifecycle.latest_rehearsal(rollout)
+    return [objection(kept) for kept in counts.findings] if counts else []
+
+
+def objection(kept: Mapping[str, Any]) -> Finding:
+    """One of a rehearsal's findings as it is kept; its hint says where in the release it comes from."""
+    source = " ".join(
+        part for part in (f"{kept['migration']}:" if kept["migration"] else "", kept["statement"]) if part
+    )
+    return Finding(kept["code"], Severity.WARNING, kept["target"], kept["message"], source)
+
+
+def plan_rehearse(rollout: Rollout) -> VerbPlan:
+    """On how many copies is a field of the form."""
+    steps = [
+        "copy its largest targets, the oldest, and one for each way, with their rows; of a pool its largest tenants",
+        "bring each copy along as the rollout would, and drop it",
+        "keep what that took: time, locks and for how long, rows; the tenants themselves are only read",
+    ]
+    blockers = list(_refusals(rollout))
+    if (busy := under_way(rollout)) is not None:
+        message = f"Operation {busy.public_id} rehearses it already."
+        blockers.append(_finding(rollout, "OPERATION_IN_PROGRESS", message, "Wait for it to end, or cancel it."))
+    return _plan(rollout, "rehearse", steps, blockers=blockers)
 
 
 def plan_pause(rollout: Rollout) -> VerbPlan:
@@ -114,8 +148,8 @@ def budget_of(kept: Mapping[str, Any]) -> str:
     return ", or ".join(parts) or "0 failures"
 
 
-def _refusals(rollout: Rollout) -> Iterator[Finding]:
-    """What would refuse the approval. `own`, where a door has set it, says that whoever asks proposed it."""
+def _own(rollout: Rollout) -> Iterator[Finding]:
+    """`own`, where a door has set it, says that whoever asks proposed it."""
     if getattr(rollout, "own", False):
         yield _finding(
             rollout,
@@ -123,6 +157,10 @@ def _refusals(rollout: Rollout) -> Iterator[Finding]:
             "You proposed it, and whoever proposed a rollout does not approve it as well.",
             lifecycle.SamePerson.cure,
         )
+
+
+def _refusals(rollout: Rollout) -> Iterator[Finding]:
+    """What would refuse its release."""
     for path in rollout.plan["paths"]:
         for refusal in path["refusals"]:
             yield _finding(rollout, "ROLLOUT_REFUSED", refusal["reason"], refusal["instead"])

@@ -85,6 +85,7 @@ class AuditAction(StrEnum):
     ERASURE_KEY_DESTROYED = "erasure.key_destroyed"
     RECORDS_HELD = "records.held"
     RECORDS_RELEASED = "records.released"
+    RECORDS_OPENED = "records.opened"
     USER_CREATED = "user.created"
     AUDIT_VERIFIED = "audit.verified"
     PAYLOAD_ERASED = "payload.erased"

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from django.db.models import F
 from django.utils import timezone
 
-from provisioning.models import Queue, Release, ReleasePath, Rollout, RolloutTarget, Run
+from provisioning.models import Queue, Rehearsal, Release, ReleasePath, Rollout, RolloutTarget, Run
 from tenants.models import Cluster, Placement, Plan, Tenant
 from tenants.placement import tenant_key
 from tenants.states import TenantState, Tier
@@ -81,6 +81,37 @@ def rollout(to: Release, state: str, waves: Mapping[int, int] = {1: 0}, **fields
         **approved, **over, **fields,
     }  # fmt: skip
     return Rollout.objects.create(**values)
+
+
+HELD = {"code": "LOCK_HELD", "target": "r0-acme", "table": "projects_project", "lock": "ACCESS EXCLUSIVE",
+        "message": "projects_project is locked ACCESS EXCLUSIVE for 812 ms; it has 73,400,320 bytes.", "held_ms": 812.0,
+        "bytes": 73_400_320, "migration": "projects.0005_named", "statement": STATEMENT}  # fmt: skip
+BROKEN = {**HELD, "code": "COPY_FAILED", "target": "r1-acme", "table": "", "lock": "", "held_ms": 0.0, "bytes": 0,
+          "message": WRONG_ROW["detail"]}  # fmt: skip
+
+
+def copy(target: str = "r0-acme", *, error: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a rehearsal reports of one copy: a lock, and a table that was written anew."""
+    lock = {key: HELD[key] for key in ("table", "lock", "held_ms", "bytes", "migration", "statement")}
+    table = {"table": "projects_project", "bytes": HELD["bytes"], "rows": 48_211, "rewritten": True}
+    return {"target": target, "tier": "schema", "cluster": "local-1", "source": "2026.11.1", "tenants": 1,
+            "bytes": 90_000_000, "copied_bytes": 80_000_000, "copied_s": 3.2, "seconds": 1.4, "tables": [table],
+            "locks": [lock], "error": dict(error or {})}  # fmt: skip
+
+
+def rehearsal(of: Rollout, state: str = "finished", **fields: Any) -> Rehearsal:
+    """A rehearsal of a draft on two copies, one of which failed; with two objections."""
+    failed = {key: str(BROKEN[key]) for key in ("code", "message", "migration", "statement")}
+    found = {
+        "copies": [copy(), copy("r1-acme", error=failed)], "findings": [HELD, BROKEN], "estimate_s": [2.0, 9.5],
+    }  # fmt: skip
+    values: dict[str, Any] = {
+        "rollout": of, "state": state, "plan_digest": of.plan_digest, "clusters": ["local-1"],
+        "limits": {"lock": "ACCESS EXCLUSIVE", "ms": 500, "bytes": 67_108_864}, "started_by": str(BILLING),
+        "finished_at": None if state == "running" else timezone.now(), **(found if state == "finished" else {}),
+        **fields,
+    }  # fmt: skip
+    return Rehearsal.objects.create(**values)
 
 
 def a_run() -> Run:

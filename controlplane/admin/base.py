@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Protocol
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -20,6 +20,13 @@ from tenants.errors import TenureError
 
 Crumb = tuple[str, str]
 """A name and a URL."""
+
+
+class Row(Protocol):
+    """Whatever has a page of its own: a model's row, or what is in no table."""
+
+    @property
+    def pk(self) -> Any: ...
 
 
 class ReadOnlyRows(TenureError):
@@ -146,10 +153,10 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold ships no types
     def list_url(self) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
-    def url_of(self, row: Model, verb: str = "change") -> str:
+    def url_of(self, row: Row, verb: str = "change") -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{verb}", args=[row.pk])
 
-    def links(self, request: HttpRequest, row: Model, allowed: Sequence[str]) -> list[tuple[Verb, str]]:
+    def links(self, request: HttpRequest, row: Row, allowed: Sequence[str]) -> list[tuple[Verb, str]]:
         """The verbs that are allowed now and permitted to this person, each with the URL of its page."""
         verbs = [self.verb(name) for name in self.verbs if name in allowed]
         return [(verb, self.url_of(row, verb.name)) for verb in verbs if request.user.has_perm(verb.permission)]

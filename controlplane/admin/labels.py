@@ -104,6 +104,20 @@ LABELS: dict[str, dict[str, Label]] = {
         "blocked": Label("blocked", "lock_clock", "B", Tone.WAIT),
         "waiting": Label("waiting", "schedule", "W", Tone.QUIET),
     },
+    "rehearsal": {
+        "queued": Label("queued", "schedule", "Q", Tone.WAIT),
+        "running": Label("running", "progress_activity", "R", Tone.BUSY),
+        "finished": Label("nothing to object", "check_circle", "N", Tone.GOOD),
+        "objects": Label("objects", "warning", "O", Tone.BAD),
+        "overridden": Label("overridden", "warning", "V", Tone.WARN),
+        "failed": Label("came to no end", "cancel", "F", Tone.BAD),
+    },
+    "drift": {
+        "as released": Label("as released", "check_circle", "R", Tone.GOOD),
+        "drifted": Label("drifted", "difference", "D", Tone.BAD),
+        "adopted": Label("adopted", "handshake", "A", Tone.WARN),
+        "away": Label("away", "cloud_off", "N", Tone.QUIET),
+    },
     "erasure": {
         "received": Label("received", "mark_email_read", "R", Tone.QUIET),
         "identifying": Label("identity to be proved", "badge", "I", Tone.WAIT),

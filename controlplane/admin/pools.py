@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.confirm import VerbForm, plan_then_confirm
+from controlplane.admin.drift import drift_url
 from controlplane.admin.words import NOTHING
 from controlplane.templatetags.ops import badge, moment
 from provisioning import lifecycle
@@ -137,6 +138,7 @@ class PoolAdmin(ReadOnlyAdmin):
             "bucket": pool_bucket(row.pk),
             "on": Release.objects.filter(name=row.release).only("pk", "name", "current").first(),
             "tenants_url": tenants_url(row),
+            "drift_url": drift_url(request, row.pk) if row.ready_at else "",
             "verbs": self.links(request, row, allowed),
         }
 

@@ -15,6 +15,7 @@ from django.db.models import Case, CharField, Exists, F, Max, OuterRef, Q, Query
 from django.db.models.functions import MD5, Cast, Coalesce, Concat, Greatest, Now
 
 from controlplane.admin import live
+from controlplane.admin.rehearsals import with_rehearsals
 from controlplane.admin.rollout_waves import Wave, together
 from controlplane.admin.words import duration
 from controlplane.standstill import patience
@@ -59,7 +60,8 @@ def with_live(rollouts: QuerySet[Rollout]) -> QuerySet[Rollout]:
     due = RolloutTarget.objects.filter(turn, rollout=OuterRef("pk"), wave__lte=OuterRef("wave"), state__in=OPEN_TARGETS)
     shown = MD5(StringAgg(each, delimiter=",", order_by="position"))
     texts = [f"release__{name}" for name in TEXTS]
-    annotated: QuerySet[Rollout] = rollouts.select_related("release", "run").defer("plan", *texts).annotate(
+    related = with_rehearsals(rollouts).select_related("release", "run")
+    annotated: QuerySet[Rollout] = related.defer("plan", *texts).annotate(
         as_of=Now(),
         targets_shown=Subquery(targets.annotate(shown=shown).values("shown")),
         due=Exists(due),
@@ -109,6 +111,7 @@ def token_of(rollout: Rollout) -> str:
     shown = [
         rollout.version, rollout.state, rollout.wave, rollout.last_wave, opening_of(rollout, now), run,
         bool(stalled(rollout)), rollout.targets_shown,  # type: ignore[attr-defined]
+        rollout.rehearsed, rollout.rehearsing,  # type: ignore[attr-defined]  # annotated by with_rehearsals
     ]  # fmt: skip
     return sha256(repr(shown).encode()).hexdigest()[:16]
 

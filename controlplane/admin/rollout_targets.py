@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from controlplane import rollout_plans
 from controlplane.admin.base import Crumb, ReadOnlyAdmin
 from controlplane.admin.confirm import ReasonForm, plan_then_confirm
+from controlplane.admin.drift import drift_url
 from controlplane.admin.operations import uuid_of
 from controlplane.admin.proposing import OPERATE
 from controlplane.admin.rollout_squares import name_of, state_of
@@ -23,6 +24,7 @@ from controlplane.templatetags.ops import badge, moment
 from provisioning import lifecycle
 from provisioning.databases.releases import TEXTS
 from provisioning.models import RolloutTarget, TargetState
+from provisioning.rollout.budget import DRIFT
 
 
 class RolloutFilter(LinkedFilter):
@@ -143,6 +145,7 @@ class RolloutTargetAdmin(ReadOnlyAdmin):
             "target": row,
             "state": state_of(row.state, row.blocked_by),
             "owner_url": reverse(f"admin:tenants_{owner[0]}_change", args=[owner[1]]),
+            "drift_url": drift_url(request, owner[1]) if (row.error or {}).get("class") == DRIFT else "",
             "verbs": self.links(request, row, ["skip"] if open_ else []),
         }
 

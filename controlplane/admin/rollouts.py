@@ -24,27 +24,27 @@ from controlplane import rollout_plans
 from controlplane.admin import live, rollout_live, rollout_squares, rollout_waves
 from controlplane.admin.actors import with_actor_names
 from controlplane.admin.base import ReadOnlyAdmin
-from controlplane.admin.confirm import MayReasonForm, ReasonForm, Verb, VerbForm, actor_of, plan_then_confirm
+from controlplane.admin.confirm import Verb, actor_of
 from controlplane.admin.labels import label
 from controlplane.admin.polling import to_login
 from controlplane.admin.proposing import OPERATE, propose
+from controlplane.admin.rehearsals import rehearsals_of
+from controlplane.admin.rollout_verbs import APPROVE, RolloutVerbs
 from controlplane.admin.words import NOTHING
 from controlplane.templatetags.ops import badge, moment
 from provisioning import lifecycle
 from provisioning.models import OPEN_TARGETS, Rollout, RolloutState, RolloutTarget, TargetState
 from provisioning.rollout.budget import Budget
 
-APPROVE = "provisioning.approve_rollout"
 ASKED = 5  # names of who may approve
 
 
-class RolloutAdmin(ReadOnlyAdmin):
+class RolloutAdmin(RolloutVerbs):
     """One line a rollout, the newest first."""
 
     noun, nouns = "rollout", "rollouts"
     none_yet = "A rollout takes the fleet from the releases it is on to a new one, in waves. Publish a release first."
     page_template = "admin/rollout.html"
-    verbs = ("approve", "pause", "resume", "retry_failed", "cancel")
 
     list_display = ("name", "standing", "progress", "at_wave", "failures", "proposed", "approved", "ended")
     list_filter = ("state",)
@@ -126,10 +126,13 @@ class RolloutAdmin(ReadOnlyAdmin):
         return {**self.shown(request, row), **planned(row)}
 
     def confirm_context(self, verb: Verb, row: Any) -> dict[str, Any]:
-        return {"detail": "admin/parts/rollout_plan.html", **planned(row)} if verb.name == "approve" else {}
+        if verb.name != "approve":
+            return {}
+        objections = rollout_plans.objections_to(row)
+        return {"detail": "admin/parts/rollout_plan.html", "objections": objections, **planned(row)}
 
     def shown(self, request: HttpRequest, rollout: Rollout) -> dict[str, Any]:
-        """Everything that the fragment shows, from three queries; one more for a draft that others must approve."""
+        """Everything that the fragment shows, from three queries; a few more for a draft, or a rehearsal."""
         waves = rollout_waves.waves_of(rollout)
         total = rollout_waves.together(waves)
         causes = rollout_waves.causes_of(rollout)
@@ -158,6 +161,7 @@ class RolloutAdmin(ReadOnlyAdmin):
             "verbs": self.links(request, rollout, allowed(rollout, request, total)),
             "own": draft and is_own(rollout, request),
             "approvers": approvers(rollout) if draft and cannot_approve(rollout, request) else None,
+            **rehearsals_of(rollout),
             "trigger": live.trigger(standing.pace_s),
             "live_url": f"{self.url_of(rollout, 'live')}?shown={standing.token}",
         }
@@ -173,53 +177,6 @@ class RolloutAdmin(ReadOnlyAdmin):
         if rollout.finished_at is None and request.GET.get("shown") == rollout_live.token_of(rollout):
             return HttpResponse(status=204)
         return TemplateResponse(request, "admin/parts/live_rollout.html", self.shown(request, rollout))
-
-    # --- verbs ---------------------------------------------------------------------------------------------------
-
-    @plan_then_confirm("Approve", permission=APPROVE, plan=rollout_plans.plan_approve, icon="task_alt")
-    def approve(self, rollout: Rollout, form: VerbForm) -> str:
-        """Freeze the targets and begin, if the fleet is still what the plan was made for."""
-        try:
-            lifecycle.approve_rollout(rollout, digest=rollout.plan_digest, actor=form.actor, request_id=form.request_id)
-        except lifecycle.PlanChanged:
-            lifecycle.plan_of(rollout)  # which keeps the new one, for the page that comes back
-            raise
-        return self.url_of(rollout)
-
-    @plan_then_confirm("Pause", form=MayReasonForm, permission=OPERATE, plan=rollout_plans.plan_pause, icon="pause")
-    def pause(self, rollout: Rollout, form: MayReasonForm) -> str:
-        """No more targets, until somebody resumes it."""
-        lifecycle.pause_rollout(rollout, reason=form.reason_text, actor=form.actor)
-        return self.url_of(rollout)
-
-    @plan_then_confirm(
-        "Resume", form=MayReasonForm, permission=OPERATE, plan=rollout_plans.plan_resume, icon="play_arrow"
-    )
-    def resume(self, rollout: Rollout, form: MayReasonForm) -> str:
-        """Go on; with a reason, if it stopped by itself."""
-        lifecycle.resume_rollout(rollout, reason=form.reason_text, actor=form.actor, request_id=form.request_id)
-        return self.url_of(rollout)
-
-    @plan_then_confirm(
-        "Retry what failed in the",
-        label="Retry failed only",
-        form=MayReasonForm,
-        permission=OPERATE,
-        plan=rollout_plans.plan_retry_failed,
-        icon="replay",
-    )
-    def retry_failed(self, rollout: Rollout, form: MayReasonForm) -> str:
-        """Another turn for whoever failed, and for nobody else."""
-        lifecycle.retry_failed(rollout, reason=form.reason_text, actor=form.actor, request_id=form.request_id)
-        return self.url_of(rollout)
-
-    @plan_then_confirm(
-        "Cancel", form=ReasonForm, permission=OPERATE, plan=rollout_plans.plan_cancel, icon="close", danger=True
-    )
-    def cancel(self, rollout: Rollout, form: ReasonForm) -> str:
-        """Begin nothing more."""
-        lifecycle.cancel_rollout(rollout, reason=form.reason_text, actor=form.actor)
-        return self.url_of(rollout)
 
 
 def with_counts(rollouts: QuerySet[Rollout]) -> QuerySet[Rollout]:

@@ -18,6 +18,7 @@ from controlplane.admin.api_keys import ApiKeyAdmin
 from controlplane.admin.audit import AuditAdmin
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.clusters import ClusterAdmin
+from controlplane.admin.drift import DriftAdmin
 from controlplane.admin.erasures import ErasureAdmin
 from controlplane.admin.labels import LABELS
 from controlplane.admin.operations import OperationAdmin, uuid_of
@@ -30,7 +31,7 @@ from controlplane.admin.rollout_targets import RolloutTargetAdmin
 from controlplane.admin.rollouts import RolloutAdmin
 from controlplane.admin.tenants import TenantAdmin
 from controlplane.models import ApiKey
-from provisioning.models import ErasureRequest, Release, Rollout, RolloutTarget, Run
+from provisioning.models import AdoptedDrift, ErasureRequest, Release, Rollout, RolloutTarget, Run
 from tenants.models import AuditEntry, Cluster, Plan, Pool, Tenant
 
 FOUND = 20  # lines of the palette
@@ -50,6 +51,7 @@ NOUNS = (
     Noun("Fleet", "Tenants", "apartment", Tenant, TenantAdmin),
     Noun("Fleet", "Operations", "sync_alt", Run, OperationAdmin),
     Noun("Fleet", "Rollouts", "rocket_launch", Rollout, RolloutAdmin),
+    Noun("Fleet", "Drift", "difference", AdoptedDrift, DriftAdmin),
     Noun("Fleet", "Erasure requests", "auto_delete", ErasureRequest, ErasureAdmin),
     Noun("", "Rollout targets", "rocket_launch", RolloutTarget, RolloutTargetAdmin),
     Noun("Platform", "Clusters", "database", Cluster, ClusterAdmin),

@@ -27,6 +27,7 @@ from controlplane.admin.audit import entries_of
 from controlplane.admin.base import ReadOnlyAdmin
 from controlplane.admin.confirm import ReasonForm, actor_of, plan_then_confirm
 from controlplane.admin.dates import DateVerbs
+from controlplane.admin.drift import drift_url
 from controlplane.admin.findings import SERIOUS
 from controlplane.admin.leaving import LeavingVerbs
 from controlplane.admin.onboarding import onboard, plan_page
@@ -193,11 +194,13 @@ class TenantAdmin(LeavingVerbs, DateVerbs):
         resources = [Observed.of(each) for each in Resource.objects.filter(tenant=tenant).order_by("kind")]
         order = {"different": 0, "not measured": 1, "as planned": 2}
         run = live.open_run_of(tenant.pk)
+        place = next(iter(tenant.placed), None)  # type: ignore[attr-defined]  # prefetched
         may_audit = request.user.has_perm("tenants.view_auditentry")
         verify_url = self.url_of(tenant, "verify") if request.user.has_perm(OPERATE) else ""
         return {
             "tenant": tenant,
-            "placement": next(iter(tenant.placed), None),  # type: ignore[attr-defined]  # prefetched
+            "placement": place,
+            "drift_url": drift_url(request, tenant.pk) if place and tenant.release else "",
             "resources": sorted(resources, key=lambda each: order[each.verdict]),
             "measured": max((r.resource.verified_at for r in resources if r.resource.verified_at), default=None),
             "verify_url": verify_url if tenant.state == TenantState.ACTIVE else "",

@@ -18,6 +18,8 @@ from controlplane.admin.words import NOTHING
 
 register = template.Library()
 
+MS = 1_000  # of a second
+
 
 @register.simple_tag
 def badge(kind: str, state: str, text: str = "") -> SafeString:
@@ -104,6 +106,12 @@ def ident(value: str, what: str = "id") -> SafeString:
 @register.filter
 def duration(length: timedelta | float | None) -> str:
     return words.duration(length)
+
+
+@register.filter
+def ms(milliseconds: float) -> str:
+    """`812 ms`; as a duration from a second on."""
+    return f"{milliseconds:.0f} ms" if milliseconds < MS else words.duration(milliseconds / MS)
 
 
 @register.filter

@@ -1,7 +1,15 @@
 -- The shape of one schema, a line a thing. Run with the schema as the whole search path; see fingerprint.py for why.
-WITH space AS MATERIALIZED (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s),
+-- What is in a schema depends on it: the catalogs' indexes begin with a name, and a fleet's catalogs are not read whole.
+WITH member AS MATERIALIZED (
+    SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass
+        AND refobjid = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s)),
+type AS MATERIALIZED (
+    SELECT * FROM pg_type
+    WHERE oid = ANY (ARRAY(SELECT objid FROM member WHERE classid = 'pg_type'::regclass))),
 relation AS MATERIALIZED (
-    SELECT c.* FROM pg_class c JOIN space ON c.relnamespace = space.oid),
+    SELECT * FROM pg_class WHERE oid = ANY (ARRAY(
+        SELECT objid FROM member WHERE classid = 'pg_class'::regclass
+        UNION ALL SELECT typrelid FROM type WHERE typtype = 'c'))),
 line (kind, name, shape) AS (
     SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
                WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'composite type' END,
@@ -66,14 +74,16 @@ line (kind, name, shape) AS (
     FROM relation r JOIN pg_policy p ON p.polrelid = r.oid
     UNION ALL
     SELECT 'statistics', e.stxname, pg_get_statisticsobjdef(e.oid)
-    FROM pg_statistic_ext e JOIN space ON e.stxnamespace = space.oid
+    FROM pg_statistic_ext e
+    WHERE e.oid = ANY (ARRAY(SELECT objid FROM member WHERE classid = 'pg_statistic_ext'::regclass))
     UNION ALL
     SELECT 'function', f.proname || '(' || pg_get_function_identity_arguments(f.oid) || ')',
            concat_ws(' ', f.prokind, l.lanname, pg_get_function_arguments(f.oid), pg_get_function_result(f.oid),
                f.provolatile, f.proparallel, CASE WHEN f.proisstrict THEN 'strict' END,
                CASE WHEN f.prosecdef THEN 'security definer' END, CASE WHEN f.proleakproof THEN 'leakproof' END,
                array_to_string(f.proconfig, ', '), f.prosrc, pg_get_function_sqlbody(f.oid))
-    FROM pg_proc f JOIN space ON f.pronamespace = space.oid JOIN pg_language l ON l.oid = f.prolang
+    FROM pg_proc f JOIN pg_language l ON l.oid = f.prolang
+    WHERE f.oid = ANY (ARRAY(SELECT objid FROM member WHERE classid = 'pg_proc'::regclass))
     UNION ALL
     SELECT 'type', y.typname,
            concat_ws(' ', CASE y.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' ELSE 'range' END,
@@ -84,11 +94,12 @@ line (kind, name, shape) AS (
                'DEFAULT ' || y.typdefault,
                (SELECT string_agg(pg_get_constraintdef(oid, true), ', ' ORDER BY conname)
                 FROM pg_constraint WHERE contypid = y.oid))
-    FROM pg_type y JOIN space ON y.typnamespace = space.oid WHERE y.typtype IN ('e', 'd', 'r')
+    FROM type y WHERE y.typtype IN ('e', 'd', 'r')
     UNION ALL
     SELECT 'collation', o.collname,
            concat_ws(' ', o.collprovider, o.collisdeterministic, o.collcollate, o.collctype, o.colllocale)
-    FROM pg_collation o JOIN space ON o.collnamespace = space.oid
+    FROM pg_collation o
+    WHERE o.oid = ANY (ARRAY(SELECT objid FROM member WHERE classid = 'pg_collation'::regclass))
 ),
 plain (kind, name, shape) AS (
     SELECT kind, name, CASE WHEN kind = 'function' THEN shape ELSE

@@ -6,9 +6,10 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bit
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     built_in CONSTANT oid := 12000;  -- below it ids are the same on every server of one version
+    without_options CONSTANT oid[] := '{403, 405, 2742}';  -- B-tree, hash and GIN: their operator classes take none
     relations oid[]; holders oid[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
-    rows text; odd boolean; ruled boolean; others oid[];
-    line text; whole text := concat('3 ', current_setting('server_version_num')::int / 10000);
+    indexes oid[]; named bigint[]; rows text; odd boolean; ruled boolean; others oid[]; expressed oid[]; strange oid[];
+    line text; whole text := concat('4 ', current_setting('server_version_num')::int / 10000);
 BEGIN
     -- What is in a schema depends on it; the index of pg_class begins with the name, and would be read whole.
     SELECT array_agg(objid ORDER BY objid) FILTER (WHERE classid = 'pg_class'::regclass),
@@ -92,16 +93,32 @@ BEGIN
     END IF;
 
     -- By name, not in the order they were made: an index is made anew by whoever reindexes without a lock.
-    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(i.indrelid, relations), hashnameextended(x.relname,
+    SELECT array_agg(indexrelid ORDER BY indexrelid),
+        array_agg(indexrelid) FILTER (WHERE indexprs IS NOT NULL OR indpred IS NOT NULL)
+    INTO indexes, expressed FROM pg_index WHERE indrelid = ANY (holders);
+    SELECT array_agg(hashnameextended(relname, hashcharextended(relkind,
+            hashoidextended(CASE WHEN relam < built_in THEN relam ELSE 0 END,
+            coalesce(hash_array_extended(reloptions, 6), 0)))) ORDER BY oid),
+        array_agg(oid) FILTER (WHERE relam <> ALL (without_options))
+    INTO named, others FROM pg_class WHERE oid = ANY (indexes);
+    IF expressed IS NOT NULL THEN
+        -- An expression is hashed as it is kept, unless it depends on more than columns: then there are ids in it.
+        SELECT array_agg(objid) INTO strange FROM pg_depend WHERE classid = 'pg_class'::regclass
+            AND objid = ANY (expressed) AND refclassid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass);
+        others := others || strange;
+    END IF;
+    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(i.indrelid, relations),
+            hashint8extended(named[width_bucket(i.indexrelid, indexes)],
             hashoidvectorextended(CASE WHEN built_in > ALL (i.indclass::oid[]) THEN i.indclass ELSE '' END,
             hashoidvectorextended(CASE WHEN built_in > ALL (i.indcollation::oid[]) THEN i.indcollation ELSE '' END,
             hashint2extended(i.indnkeyatts, hashboolextended(i.indisunique, hashboolextended(i.indnullsnotdistinct,
             hashboolextended(i.indisvalid, hashboolextended(i.indisclustered, hashboolextended(i.indisreplident,
-                hash_array_extended(i.indkey::int2[], 6) # hash_array_extended(i.indoption::int2[], 7))))))))))))),
-        array_agg(x.oid) FILTER (WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR x.relam <> 403
-            OR x.relkind <> 'i' OR x.reloptions IS NOT NULL
-            OR NOT (built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[])))
-    INTO rows, others FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = ANY (holders);
+                hash_array_extended(i.indkey::int2[], 6) # hash_array_extended(i.indoption::int2[], 7)
+                # CASE WHEN i.indexrelid = ANY (expressed) AND (i.indexrelid = ANY (strange)) IS NOT TRUE
+                    THEN hashtextextended(ROW(i.indexprs, i.indpred)::text, 11) ELSE 0 END)))))))))))),
+        others || array_agg(i.indexrelid) FILTER (
+            WHERE NOT (built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[])))
+    INTO rows, others FROM pg_index i WHERE i.indrelid = ANY (holders);
     whole := concat(whole, E'\nindexes ', rows);
     IF others IS NOT NULL THEN
         SELECT string_agg(ROW(relname, pg_get_indexdef(oid, 0, true))::text, E'\n' ORDER BY relname)

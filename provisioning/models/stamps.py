@@ -53,6 +53,10 @@ class AdoptedDrift(models.Model):
             models.UniqueConstraint(fields=["tenant"], condition=Q(ended_at=None), name="adopteddrift_one_a_tenant"),
             models.UniqueConstraint(fields=["pool"], condition=Q(ended_at=None), name="adopteddrift_one_a_pool"),
         ]
+        permissions: ClassVar = [
+            ("adopt_drift", "May accept that a target differs from its release"),
+            ("repair_drift", "May make a target its release's again"),
+        ]
 
     def __str__(self) -> str:
         return f"{len(self.lines)} lines of {self.tenant or self.pool}"

@@ -30,6 +30,7 @@ from provisioning.databases.servers import server_errors
 from provisioning.models import AdoptedDrift, Release, ReleasePath, RolloutTarget
 from provisioning.models.stamps import expected, known, learn
 from provisioning.rollout import seams
+from provisioning.rollout.drift import accepted
 from tenants.context import TenantContext
 from tenants.models import Placement
 from tenants.placement import pool_group
@@ -151,7 +152,7 @@ def is_accepted(target: RolloutTarget, lines: Sequence[str]) -> bool:
         return True
     owner = {"tenant": target.tenant_id} if target.tenant_id else {"pool": target.pool_id}
     adopted = AdoptedDrift.objects.filter(**owner, ended_at=None).first()
-    return adopted is not None and set(adopted.lines) == set(lines)
+    return accepted(adopted, lines)
 
 
 def place_of(target: RolloutTarget) -> Target:

@@ -40,11 +40,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Targets that fit all that is given. `names`: as NoSuchTarget says; a tenant in a pool stands for its pool."""
+    """Targets that fit all that is given. `names`: as NoSuchTarget says; a tenant in a pool stands for its pool.
+
+    `prefix` is how such a name begins.
+    """
 
     names: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class Target:
     release: str
     tenant_id: UUID | None = None
     pool_id: UUID | None = None
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def pooled(self) -> bool:
@@ -200,29 +207,30 @@ def _tenants(selection: Selection) -> Iterator[Target]:
     rows = Placement.objects.filter(active=True).exclude(tier=Tier.POOL).exclude(tenant__release="")
     if selection.names:
         rows = rows.filter(tenant__slug__in=selection.names)
+    if selection.prefix:
+        rows = rows.filter(tenant__slug__startswith=selection.prefix)
     if selection.tiers:
         rows = rows.filter(tier__in=selection.tiers)
     clusters = _clusters(selection)
-    for row in rows.filter(cluster__in=clusters).select_related("tenant"):
-        cluster, tenant = clusters[row.cluster_id], row.tenant
-        place = (Tier(row.tier), cluster, row.database, row.schema)
-        yield Target(tenant.slug, *place, tenant.release, tenant_id=tenant.pk)
+    # Columns and no rows: a page of the list reads the whole fleet to find its own part.
+    columns = ("tenant", "tenant__slug", "tier", "cluster", "database", "schema", "tenant__release")
+    for pk, slug, tier, cluster, database, schema, release in rows.filter(cluster__in=clusters).values_list(*columns):
+        yield Target(slug, Tier(tier), clusters[cluster], database, schema, release, tenant_id=pk)
 
 
 def _pools(selection: Selection) -> Iterator[Target]:
     if selection.tiers and Tier.POOL not in selection.tiers:
         return
     clusters = _clusters(selection)
-    wanted = {*selection.names}
-    inside = set(
-        Placement.objects.filter(active=True, tenant__slug__in=wanted, pool__isnull=False).values_list(
-            "pool", flat=True
-        )
-    )
+    wanted, prefix = {*selection.names}, selection.prefix
+    placed = Placement.objects.filter(active=True, pool__isnull=False)
+    inside = set(placed.filter(tenant__slug__in=wanted).values_list("pool", flat=True))
+    begun = set(placed.filter(tenant__slug__startswith=prefix).values_list("pool", flat=True)) if prefix else set()
     for pool in Pool.objects.filter(ready_at__isnull=False, cluster__in=clusters):
         cluster = clusters[pool.cluster_id]
         name = f"{cluster.name}/{pool.schema}"
-        if not wanted or name in wanted or pool.pk in inside:
+        named = not wanted or name in wanted or pool.pk in inside
+        if named and (name.startswith(prefix) or pool.pk in begun):
             yield Target(name, Tier.POOL, cluster, cluster.database, pool.schema, pool.release, pool_id=pool.pk)
 
 

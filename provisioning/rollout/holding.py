@@ -30,5 +30,6 @@ def at_work_in(pool_id: UUID | None, *, since: datetime) -> Rollout | None:
 
 
 def _rollout(targets: QuerySet[RolloutTarget]) -> Rollout | None:
-    found = targets.select_related("rollout").first()
-    return found.rollout if found else None
+    """Nearly always there is none: that is asked for first."""
+    found = targets.values_list("rollout", flat=True).first()
+    return Rollout.objects.get(pk=found) if found else None

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, sleep
 from uuid import UUID
 
 from django.utils import timezone
@@ -33,6 +33,7 @@ MOST_AT_ONCE = 100  # targets of a batch: what claiming and recording cost is sh
 A_BATCH_S = 2.0  # what a batch should take, so that lanes share a wave and a pause is obeyed soon
 A_TURN_S = 2.0  # the last batch of a turn begins before that: then the engine looks whether others wait
 LONGEST_BATCH_S = 5.0  # what has not begun by then is given back
+A_MOMENT_S, A_LOOK_S = 0.3, 0.01  # that a lane without work waits for the others before it sleeps, and between looks
 FIRST_PACE_S = 0.1  # a target, until one has been seen; if it takes longer, the rest of the batch is given back
 SHORTLY, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
@@ -67,10 +68,21 @@ def _turn(ctx: StepContext) -> Outcome:
         batches.work()
         pace, note = batches.pace, batches.note or note
         if monotonic() < until and not _rests(rollout):  # so nothing is left to take
-            if not settle(ctx, rollout):
+            if settle(ctx, rollout):
+                children.wake_siblings(ctx)
+            elif not _moved_on(rollout):
                 return _idle(ctx, rollout, pace)
-            children.wake_siblings(ctx)
     return Again(AT_ONCE, cursor={"pace": pace}, note=note)
+
+
+def _moved_on(rollout: Rollout) -> bool:
+    """Whether another lane ends the wave within a moment: to sleep and be woken takes longer than most waves' ends."""
+    until = monotonic() + A_MOMENT_S
+    while Rollout.objects.filter(pk=rollout.pk, version=rollout.version).exists():
+        if monotonic() > until:
+            return False
+        sleep(A_LOOK_S)
+    return True
 
 
 def _rests(rollout: Rollout) -> bool:

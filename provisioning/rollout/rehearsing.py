@@ -27,6 +27,8 @@ from provisioning.rollout.rehearsal import NORMAL, Limits, check_wish, rehearse
 from tenants.audit import Actor
 from tenants.errors import StateConflict
 
+LOCK = "rehearsal:"
+
 
 class RehearsedAlready(Transient):
     """Somebody else rehearses this rollout right now."""
@@ -67,11 +69,21 @@ def start_rehearsal(
         return start(
             REHEARSE,
             input=RehearsalInput(rollout_id=held.pk, k=k, lock=limits.lock, ms=limits.ms, bytes=limits.bytes),
-            lock_key=f"rehearsal:{held.pk}",
+            lock_key=lock_of(held.pk),
             actor=actor,
             key=key,
             request_id=request_id,
         )
+
+
+def lock_of(rollout_id: UUID) -> str:
+    """What one rehearsal of a rollout holds against the next."""
+    return f"{LOCK}{rollout_id}"
+
+
+def under_way(rollout: Rollout) -> Run | None:
+    """The operation that rehearses it now, or waits to."""
+    return Run.objects.filter(lock_key=lock_of(rollout.pk), parent=None, finished_at__isnull=True).first()
 
 
 def rehearse_on_copies(ctx: StepContext) -> Outcome:

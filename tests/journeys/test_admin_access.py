@@ -23,6 +23,7 @@ LISTS = (
     "/admin/tenants/tenant/",
     "/admin/provisioning/run/",
     "/admin/provisioning/rollout/",
+    "/admin/provisioning/adopteddrift/",
     "/admin/provisioning/erasurerequest/",
     "/admin/tenants/cluster/",
     "/admin/tenants/plan/",
@@ -46,6 +47,7 @@ def rollout_screens() -> list[str]:
     """The addresses of rollouts with something on every part of their page, and of what one does with them."""
     release = standing_rollouts.release()
     draft = standing_rollouts.rollout(release, "draft")
+    standing_rollouts.rehearsal(draft, run=standing_rollouts.a_run())
     running = standing_rollouts.rollout(release, "running", {0: 1, 1: 40}, wave=1)
     standing_rollouts.targets(running, ["succeeded"], wave=0)
     odd = [{"state": "failed", "error": standing_rollouts.DRIFTED}, standing_rollouts.blocked(running.run_id)]
@@ -58,8 +60,8 @@ def rollout_screens() -> list[str]:
     rollout, target = "/admin/provisioning/rollout/", "/admin/provisioning/rollouttarget/"
     failed = stopped.targets.get(state="failed")
     pages = [f"{rollout}{each.pk}/" for each in (draft, running, stopped)]
-    approve = f"{rollout}{draft.pk}/approve/"
-    return [*pages, rollout, approve, f"{target}?rollout={running.pk}", f"{target}{failed.pk}/"]
+    verbs = [f"{rollout}{draft.pk}/{verb}/" for verb in ("approve", "rehearse")]
+    return [*pages, rollout, *verbs, f"{target}?rollout={running.pk}", f"{target}{failed.pk}/"]
 
 
 def erasure_screens() -> list[str]:
@@ -82,6 +84,7 @@ def screens(fleet: standing.Fleet) -> Iterator[str]:
         yield f"/admin/provisioning/run/{fleet.parked.pk}/{verb}/"
     for tenant in Tenant.objects.filter(slug__in=["acme", "failed-one", "parked-one"]):
         yield f"/admin/tenants/tenant/{tenant.pk}/"
+    yield from (f"/admin/provisioning/adopteddrift/{fleet.active.pk}/{verb}" for verb in ("", "adopt/", "repair/"))
     yield f"/admin/tenants/cluster/{Cluster.objects.get().pk}/"
     yield f"/admin/provisioning/release/{Release.objects.get(current=True).pk}/"
 

@@ -10,6 +10,7 @@ from provisioning.models import (
     ErasureCertificate,
     ErasureState,
     Judged,
+    RehearsalState,
     Release,
     Resource,
     RolloutState,
@@ -17,6 +18,7 @@ from provisioning.models import (
     StepState,
     TargetState,
 )
+from provisioning.rollout import drift
 from tenants.actions import Outcome
 from tenants.findings import Severity
 from tenants.models import Cluster
@@ -28,6 +30,8 @@ CHOICES: dict[str, Iterable[str]] = {
     "step": StepState,
     "rollout": RolloutState,
     "target": TargetState,
+    "rehearsal": RehearsalState,
+    "drift": drift.State,
     "resource": Resource.State,
     "erasure": ErasureState,
     "verdict": Judged,

@@ -49,7 +49,7 @@ def running(release: Release) -> Rollout:
 @pytest.mark.parametrize(
     ("state", "why", "allowed"),
     [
-        ("draft", "", {"approve", "cancel"}),
+        ("draft", "", {"approve", "rehearse", "cancel"}),
         ("running", "", {"pause", "cancel"}),
         ("paused", "operator", {"resume", "cancel"}),
         ("paused", "error_budget", {"resume", "cancel"}),
@@ -212,6 +212,26 @@ def test_the_plan_says_what_each_migration_sends_locks_and_changes(ops: Client, 
         assert said in text
 
 
+def test_what_the_newest_rehearsal_found_is_on_the_page_as_soon_as_it_is_known(ops: Client, release: Release) -> None:
+    draft = made.rollout(release, "draft")
+    before = live_url(page(ops, draft))
+    found = made.rehearsal(draft, run=made.a_run())
+    assert ops.get(before).status_code == 200
+    shown = page(ops, draft).split('id="rehearsal"')[1].split("</section>")[0]
+    assert f"/admin/provisioning/run/{found.run_id}/" in shown
+    for said in (
+        "warning objects", "LOCK_HELD r0-acme", "COPY_FAILED r1-acme", "would take 2 s to 9.5 s",
+        "r0-acme schema, from 2026.11.1 85.8 MiB 76.3 MiB in 3.2 s 1.4 s 48,211",
+        "projects_project r0-acme ACCESS EXCLUSIVE 812 ms 70 MiB projects.0005_named",
+        "projects_project r0-acme 48,211 all of it",
+    ):  # fmt: skip
+        assert said in words(shown), said
+    made.rehearsal(draft, "failed", error="The process that ran it was ended.")
+    both = words(page(ops, draft))
+    assert "came to no end: The process that ran it was ended." in both
+    assert "LOCK_HELD" in both  # it counts for an approval until another one is finished
+
+
 # --- the fragment ----------------------------------------------------------------------------------------------------
 
 
@@ -310,7 +330,7 @@ def test_whoever_proposed_it_sees_why_the_button_is_missing(release: Release) ->
     draft = made.rollout(release, "draft", proposed_by=f"user:{anna.pk}")
     client = signed_in(anna)
     text = page(client, draft)
-    assert verbs(text) == {"cancel"}
+    assert verbs(text) == {"rehearse", "cancel"}
     asked = words(text.split('id="approvers"')[1].split("</div>")[0])
     assert asked.endswith("You proposed it, so you do not approve it. Ask ops .")
     confirm = client.get(f"{ROLLOUTS}{draft.pk}/approve/").content.decode()

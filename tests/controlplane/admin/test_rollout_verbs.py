@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from provisioning import lifecycle
-from provisioning.models import Release, Rollout, RolloutTarget
+from provisioning.models import Release, Rollout, RolloutTarget, Run
 from tests import standing_rollouts as made
 from tests.controlplane.admin.test_rollout_page import ROLLOUTS, words
 from tests.controlplane.admin.test_verbs import confirm, hidden
@@ -79,6 +79,48 @@ def test_a_plan_with_a_refusal_has_no_button(ops: Client, release: Release) -> N
     assert 'id="confirm-button"' not in text
 
 
+def test_what_a_rehearsal_objects_to_is_approved_with_a_reason_alone(ops: Client, release: Release) -> None:
+    draft = proposed(release)
+    address = url(draft, "approve")
+    before = ops.get(address)
+    assert 'name="reason"' not in before.content.decode()
+    rehearsal = made.rehearsal(draft)
+    late = ops.post(address, {**hidden(before), "shown": before.context["form"]["shown"].value()})
+    assert (late.status_code, "<ins>override what the rehearsal found" in late.content.decode()) == (409, True)
+    page = words(ops.get(address).content.decode())
+    for said in ("Its rehearsal objects", "locked ACCESS EXCLUSIVE for 812 ms", "COPY_FAILED r1-acme", "0005_named:"):
+        assert said in page
+    refused = confirm(ops, address, reason="  ")
+    assert refused.status_code == 422
+    assert "This field is required" in refused.content.decode().split('id="reason-error"')[1].split("</div>")[0]
+    draft.refresh_from_db()
+    assert draft.state == "draft"
+    assert confirm(ops, address, reason="Nobody works at night.").status_code == 302
+    draft.refresh_from_db()
+    rehearsal.refresh_from_db()
+    assert (draft.state, rehearsal.override) == ("running", "Nobody works at night.")
+    assert rehearsal.overridden_by == draft.approved_by
+
+
+def test_a_draft_is_rehearsed_on_so_many_copies_and_leads_to_the_operation(ops: Client, release: Release) -> None:
+    draft = proposed(release)
+    address = url(draft, "rehearse")
+    for wrong in ("0", "21"):
+        refused = confirm(ops, address, copies=wrong)
+        assert (refused.status_code, 'id="copies-error"' in refused.content.decode()) == (422, True)
+    page = ops.get(address)
+    form = {**hidden(page), "copies": "2"}
+    done = [ops.post(address, form) for _click in range(2)]
+    run = Run.objects.get(workflow="rollout rehearsal")
+    assert {answer["Location"] for answer in done} == {f"/admin/provisioning/run/{run.pk}/"}
+    assert (run.input["k"], run.input["rollout_id"]) == (2, str(draft.pk))
+    shown = ops.get(f"{ROLLOUTS}{draft.pk}/").content.decode().split('id="rehearsal"')[1]
+    assert f"/admin/provisioning/run/{run.pk}/" in shown
+    busy = ops.get(address).content.decode()
+    assert f"Operation {run.public_id} rehearses it already." in busy
+    assert 'id="confirm-button"' not in busy
+
+
 def test_a_rollout_is_paused_and_resumed_without_a_reason(ops: Client, release: Release) -> None:
     rollout = made.rollout(release, "running")
     made.targets(rollout, ["waiting"])
@@ -135,7 +177,7 @@ def test_a_rollout_is_cancelled_with_a_reason(ops: Client, release: Release) -> 
     assert (rollout.state, rollout.reason) == ("cancelled", "Not today.")
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "retry_failed", "cancel", "approve"])
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry_failed", "cancel", "approve", "rehearse"])
 def test_who_may_only_look_is_refused_by_the_server_too(viewer: Client, release: Release, verb: str) -> None:
     rollout = stopped(release)
     form = {"digest": "sha256:", "key": "k", "reason": "I insist."}

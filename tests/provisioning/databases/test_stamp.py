@@ -42,6 +42,8 @@ CREATE INDEX book_open ON {0}.book (title) WHERE status IN ('new', 'old');
 CREATE INDEX book_low ON {0}.book (lower(title));
 CREATE INDEX book_plain ON {0}.book (title, pages DESC);
 CREATE INDEX book_size ON {0}.book (size);
+CREATE INDEX book_half ON {0}.book ({0}.half(pages)) WHERE size = 'large';
+CREATE INDEX book_word ON {0}.book USING gin (to_tsvector('simple', title));
 CREATE UNIQUE INDEX book_isbn ON {0}.book (isbn) INCLUDE (pages);
 CREATE STATISTICS {0}.together ON author, pages FROM {0}.book;
 CREATE VIEW {0}.young AS SELECT id, title FROM {0}.book WHERE status = 'new';
@@ -161,6 +163,13 @@ CHANGES = {
     "CREATE UNIQUE INDEX book_isbn ON {0}.book (isbn) INCLUDE (pages) NULLS NOT DISTINCT",
     "an index's condition": "DROP INDEX {0}.book_open; CREATE INDEX book_open ON {0}.book (title) WHERE status = 'new'",
     "an index's expression": "DROP INDEX {0}.book_low; CREATE INDEX book_low ON {0}.book (upper(title))",
+    "what a function of ours is given": "DROP INDEX {0}.book_half; "
+    "CREATE INDEX book_half ON {0}.book ({0}.half(spare)) WHERE size = 'large'",
+    "a label in an index's condition": "DROP INDEX {0}.book_half; "
+    "CREATE INDEX book_half ON {0}.book ({0}.half(pages)) WHERE size = 'small'",
+    "an inverted index's configuration": "DROP INDEX {0}.book_word; "
+    "CREATE INDEX book_word ON {0}.book USING gin (to_tsvector('english', title))",
+    "an inverted index's option": "ALTER INDEX {0}.book_word SET (fastupdate = off)",
     "an index's option": "ALTER INDEX {0}.book_size SET (fillfactor = 50)",
     "an invalid index": "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{0}.book_size'::regclass",
     "a clustered table": "ALTER TABLE {0}.book CLUSTER ON book_plain",
