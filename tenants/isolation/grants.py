@@ -56,6 +56,8 @@ CONTROL: dict[str, str] = {
     "provisioning_erasureact": APPEND_ONLY,
     "provisioning_recheck": WITH_DELETE,  # a new round has new days
     "provisioning_recordhold": "SELECT, INSERT, UPDATE (released_by, released_at)",
+    "provisioning_holdarchive": "SELECT, INSERT, DELETE, UPDATE (records, filled_at)",  # a released hold's goes
+    "provisioning_archivedrecords": "SELECT, INSERT, DELETE",
     "tenants_domain": WITH_DELETE,  # undone when an onboarding fails: another tenant may take the name
 }
 """Tables that get more or less than USUAL. Rows of tenants, placements, resources and runs are never deleted."""

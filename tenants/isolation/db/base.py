@@ -78,7 +78,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         scope = self._scope()
         if not connections.was_last(self):  # else nobody can have opened a transaction since we looked
             for other in connections.wrappers_of_this_thread().values():
-                if other is not self and other.in_atomic_block:
+                if other.alias != self.alias and other.in_atomic_block:
                     raise WrongTenant("A transaction of another tenant is open in this thread.")
             connections.used(self)
         if self.connection is not None and not self.in_atomic_block and self._is_stale(scope):

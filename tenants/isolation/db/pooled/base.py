@@ -27,15 +27,22 @@ from tenants.errors import WrongTenant
 from tenants.isolation import connections, credentials
 from tenants.isolation.db import base
 from tenants.isolation.db.pooled.cursor import Cursor
-from tenants.isolation.db.pooled.errors import ContextRefused, NoContextKey, TenantClosed, TransactionLost
+from tenants.isolation.db.pooled.errors import (
+    ContextRefused,
+    NoContextKey,
+    StatementLost,
+    TenantClosed,
+    TransactionLost,
+)
 from tenants.isolation.db.pooled.features import DatabaseFeatures
-from tenants.isolation.db.pooled.flight import ENTER, ENTER_IN_ZONE, UNKNOWN_NAME, Enter, fly
+from tenants.isolation.db.pooled.flight import ENTER, ENTER_IN_ZONE, Enter, fly
+from tenants.isolation.db.pooled.prepared import UNKNOWN_NAME, Prepared, Statements, is_lost
 from tenants.isolation.db.pooled.session import Session, join
 from tenants.isolation.refusals import Layer, refused
 from tenants.isolation.tickets import mint
 
 if TYPE_CHECKING:
-    from psycopg.abc import PQGen
+    from psycopg.abc import Params, PQGen, Transformer
     from psycopg.pq.abc import PGresult
 
 NO_PATH = "pg_catalog"  # without a context no table has a name
@@ -87,24 +94,44 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Raises NoTenant or WrongTenant unless the open scope is ours."""
         self._scope()
 
-    def enter_gen(self, statement: bytes | None, *, begin: bool) -> PQGen[list[PGresult]]:
-        """Let the server know who we are, and run a statement with it. Raises ContextRefused; then nothing was run."""
+    def prepared(self, query: str, params: Params, transformer: Transformer) -> Prepared | None:
+        """The statement as our session has it, if it does. Who logs queries is to see their values."""
+        session = self._session
+        if session is None or session.last is not self or not session.prepares or session.statements.lost:
+            return None
+        return None if self.queries_logged else session.statements.prepared(query, params, transformer)
+
+    def enter_gen(self, statement: bytes | Prepared | None, *, begin: bool) -> PQGen[list[PGresult]]:
+        """Let the server know who we are, and run a statement with it. Raises ContextRefused, or StatementLost where
+        the session does not have the prepared one any more; then nothing was run.
+        """
         session = self.session
         pgconn = session.raw.pgconn
-        stays = session.last is self
+        stays = session.last is self and not session.statements.lost
         enter = (session.next_enter if stays else None) or Enter(self._enter)
         discard = not stays and session.used_before
+        statements = session.statements = session.statements if stays else Statements()
+        wanted = statements.wanted if enter.name and not enter.prepares else []
         session.last, session.next_enter, session.used_before = None, None, True  # whatever breaks off here: nobody's
-        refusal, results = yield from fly(pgconn, enter, self._parameters(), statement, begin=begin, discard=discard)
+        refusal, results, are_prepared = yield from fly(
+            pgconn, enter, self._parameters(), statement, begin=begin, discard=discard, wanted=wanted
+        )
         session.last = self
-        if refusal is None:
+        if wanted:
+            statements.answered(are_prepared)
+        if refusal is None and not (isinstance(statement, Prepared) and is_lost(results)):
             self.begun = begin
             session.next_enter = enter.next_time() if session.prepares else None
             return results
         if pgconn.transaction_status != TransactionStatus.IDLE:
             yield from session.raw._exec_command(b"ROLLBACK")  # noqa: SLF001  the generator behind rollback()
+        if refusal is None:
+            statements.lost = True
+            raise StatementLost
         if enter.name and refusal.error_field(DiagnosticField.SQLSTATE) == UNKNOWN_NAME:
             session.prepares = False
+            if isinstance(statement, Prepared):
+                raise StatementLost
             return (yield from self.enter_gen(statement, begin=begin))
         raise self._refused(error_from_result(refusal))
 

@@ -11,11 +11,12 @@ from psycopg import ClientCursor, Connection, Copy, NotSupportedError
 from psycopg.generators import execute
 
 from tenants.isolation.db.pooled.conflict import pooled_query
-from tenants.isolation.db.pooled.errors import ContextRefused
+from tenants.isolation.db.pooled.errors import ContextRefused, StatementLost
+from tenants.isolation.db.pooled.flight import send_statement
+from tenants.isolation.db.pooled.prepared import Prepared, is_lost
 from tenants.isolation.db.pooled.session import IDLE
 
 if TYPE_CHECKING:
-    from psycopg._queries import PostgresQuery
     from psycopg.abc import Params, PQGen, Query
 
     from tenants.isolation.db.pooled.base import DatabaseWrapper
@@ -37,6 +38,9 @@ class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
         text: Any = pooled_query(query, self)  # the overloads of psycopg are for each kind of query, not for any
         try:
             return super().execute(text, params, prepare=prepare, binary=binary)
+        except StatementLost:
+            if not self._wrapper.session.idle:  # else nothing was run
+                raise
         except ContextRefused as refused:
             if not self._wrapper.renewed_after(refused):
                 raise
@@ -56,34 +60,50 @@ class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
         with self._wrapper.in_transaction(), super().copy(*arguments, **options) as copy:
             yield copy
 
+    def _convert_query(self, query: Query, params: Params | None = None) -> Any:
+        """psycopg's, with values as literals; where our session has the statement prepared, that."""
+        if params and isinstance(query, str) and not self._conn._pipeline:  # noqa: SLF001
+            prepared = self._wrapper.prepared(query, params, self._tx)
+            if prepared is not None:
+                return prepared
+        return super()._convert_query(query, params)
+
     def _maybe_prepare_gen(
         self,
-        pgq: PostgresQuery,
+        pgq: Any,
         *,
         prepare: bool | None = None,  # noqa: ARG002
         binary: bool | None = None,
     ) -> PQGen[None]:
-        """The part of psycopg's `execute` that talks to the server. Nothing is ever prepared here."""
-        wrapper, statement = self._wrapper, pgq.query
+        """The part of psycopg's `execute` that talks to the server. What is prepared is ours: see `prepared.py`."""
+        wrapper = self._wrapper
         if self._conn._pipeline:  # noqa: SLF001  executemany, inside `in_transaction`
             yield from super()._maybe_prepare_gen(pgq, prepare=False, binary=binary)
             return
-        self._query = pgq
-        if statement[:4].upper() == b"COPY":
-            raise NotSupportedError("COPY cannot be used with execute(). Use copy() in an atomic block.")
+        statement = pgq
+        if not isinstance(pgq, Prepared):
+            self._query, statement = pgq, pgq.query
+            if statement[:4].upper() == b"COPY":
+                raise NotSupportedError("COPY cannot be used with execute(). Use copy() in an atomic block.")
         if wrapper.begun or self._pgconn.transaction_status != IDLE:
             wrapper.check_still_ours()
             yield from self._alone_gen(statement)
-        elif is_several(statement):
+        elif isinstance(statement, bytes) and is_several(statement):
             yield from self._several_gen(statement)
         else:
             results = yield from wrapper.enter_gen(statement, begin=not wrapper.autocommit)
             self._check_results(results)
             self._set_results(results)
 
-    def _alone_gen(self, statement: bytes) -> PQGen[None]:
-        self._pgconn.send_query(statement)
+    def _alone_gen(self, statement: bytes | Prepared) -> PQGen[None]:
+        if isinstance(statement, bytes):
+            self._pgconn.send_query(statement)
+        else:
+            send_statement(self._pgconn, statement)
         results = yield from execute(self._pgconn)
+        if isinstance(statement, Prepared) and is_lost(results):
+            self._wrapper.session.statements.lost = True
+            raise StatementLost
         self._check_results(results)
         self._set_results(results)
 

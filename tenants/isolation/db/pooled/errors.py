@@ -31,3 +31,10 @@ class TransactionLost(TenureError):
 
     code = "TRANSACTION_LOST"
     cure = "Look for the statement: it was raw SQL of the application, or injected into it."
+
+
+class StatementLost(TenureError):
+    """A table that the transaction reads was altered while the session had statements about it prepared."""
+
+    code = "STATEMENT_LOST"
+    cure = "Run the transaction again."

@@ -16,7 +16,6 @@ the name: then nothing was run, and we go on without.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,15 +23,16 @@ from psycopg.errors import NotSupportedError, OperationalError
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ConnStatus, ExecStatus
 
+from tenants.isolation.db.pooled.prepared import ERROR, Prepared, Wanted, new_name
+
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGconn, PGresult
 
 ENTER = b"SELECT set_config('search_path', $1, true), tenure_guard.enter($2, $3, $4, $5, $6, $7)"
 ENTER_IN_ZONE = ENTER + b", set_config('timezone', $8, true)"  # behind a pooler that ignores start-up options
-UNKNOWN_NAME = b"26000"  # invalid_sql_statement_name
 # As numbers, since libpq's come as such.
-ERROR, SYNC = int(ExecStatus.FATAL_ERROR), int(ExecStatus.PIPELINE_SYNC)
+SYNC, DONE = int(ExecStatus.PIPELINE_SYNC), int(ExecStatus.COMMAND_OK)
 COPIES = frozenset({int(ExecStatus.COPY_IN), int(ExecStatus.COPY_OUT), int(ExecStatus.COPY_BOTH)})
 
 
@@ -46,7 +46,7 @@ class Enter(NamedTuple):
     def next_time(self) -> Enter:
         """How the same tenant enters the same session again, once this has let it in."""
         if not self.name:
-            return Enter(self.text, f"tenure_{secrets.token_hex(16)}".encode(), prepares=True)
+            return Enter(self.text, new_name(), prepares=True)
         return Enter(self.text, self.name) if self.prepares else self
 
 
@@ -54,23 +54,35 @@ def fly(
     pgconn: PGconn,
     enter: Enter,
     parameters: Sequence[bytes],
-    statement: bytes | None,
+    statement: bytes | Prepared | None,
     *,
     begin: bool,
     discard: bool,
-) -> PQGen[tuple[PGresult | None, list[PGresult]]]:
+    wanted: Sequence[Wanted],
+) -> PQGen[tuple[PGresult | None, list[PGresult], list[bool]]]:
     """Send everything at once, and read every answer, so that the connection is clean whatever they are.
 
-    Returns what refused the context (None: it is accepted), and the results of `statement`, of which one may be an
-    error: its own, or that of the commit. Raises psycopg.OperationalError when the connection breaks.
+    Returns what refused the context (None: it is accepted), the results of `statement`, of which one may be an error:
+    its own, or that of the commit, and of each that is `wanted` whether it is prepared now; those need an `enter` that
+    is prepared, too. Raises psycopg.OperationalError when the connection breaks.
     """
     pgconn.enter_pipeline_mode()
+    for each in wanted:
+        pgconn.send_query_prepared(enter.name, parameters)
+        pgconn.send_prepare(*each)
+        pgconn.pipeline_sync()
     before = _queue(pgconn, enter, parameters, begin=begin, discard=discard)
     if statement is not None:
-        pgconn.send_query_params(statement, None)
+        send_statement(pgconn, statement)
     pgconn.pipeline_sync()
     yield from send(pgconn)
 
+    are_prepared: list[bool] = []
+    for _each in wanted:
+        yield from fetch_many(pgconn)
+        answered = yield from fetch_many(pgconn)
+        are_prepared.append(bool(answered) and answered[-1].status == DONE)
+        yield from fetch_many(pgconn)
     refusal: PGresult | None = None
     for _answer in range(before):
         for result in (yield from fetch_many(pgconn)):
@@ -85,7 +97,15 @@ def fly(
         if pgconn.status == ConnStatus.BAD:
             raise OperationalError("the connection was lost while its answers were read", pgconn=pgconn)
     pgconn.exit_pipeline_mode()
-    return refusal, results
+    return refusal, results, are_prepared
+
+
+def send_statement(pgconn: PGconn, statement: bytes | Prepared) -> None:
+    """By the extended protocol, which takes one statement at a time."""
+    if isinstance(statement, bytes):
+        pgconn.send_query_params(statement, None)
+    else:
+        pgconn.send_query_prepared(*statement)
 
 
 def _queue(pgconn: PGconn, enter: Enter, parameters: Sequence[bytes], *, begin: bool, discard: bool) -> int:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from tenants.isolation.db.pooled.flight import Enter
+from tenants.isolation.db.pooled.prepared import Statements
 
 if TYPE_CHECKING:
     from tenants.isolation.db.pooled.base import DatabaseWrapper
@@ -22,13 +23,14 @@ MAX_AGE_S = 60  # like CONN_MAX_AGE of the aliases, which come and go over it
 class Session:
     """A raw connection, who works on it, and whose transaction it last was."""
 
-    __slots__ = ("last", "next_enter", "obsolete_at", "prepares", "raw", "used_before", "users")
+    __slots__ = ("last", "next_enter", "obsolete_at", "prepares", "raw", "statements", "used_before", "users")
 
     def __init__(self, raw: psycopg.Connection) -> None:
         self.raw = raw
         self.users: set[DatabaseWrapper] = set()
         self.last: DatabaseWrapper | None = None
         self.next_enter: Enter | None = None  # how `last` enters again, where that is known
+        self.statements = Statements()  # of `last`
         self.prepares = True  # until a pooler is found between us and the server
         self.used_before = False  # then whoever comes next begins with DISCARD ALL, unless it is `last` again
         self.obsolete_at = time.monotonic() + MAX_AGE_S
