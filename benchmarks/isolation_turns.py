@@ -45,12 +45,14 @@ class Rival:
     port: int
     database: str = ""
     limits: bool = False
+    prepares: bool = False
 
     @property
     def variables(self) -> dict[str, str]:
         url = f"postgresql://{ROLE}:{PASSWORD}@{HOST}:{self.port}/{self.database}"
-        mine = {"DJANGO_SETTINGS_MODULE": f"benchmarks.rivals.{self.settings}", "RIVAL_LIMITS": str(self.limits)}
-        return {**os.environ, **mine, "RIVAL_URL": url}
+        mine = {"DJANGO_SETTINGS_MODULE": f"benchmarks.rivals.{self.settings}", "RIVAL_URL": url}
+        how = {"RIVAL_LIMITS": str(self.limits), "RIVAL_PREPARES": str(self.prepares)}
+        return {**os.environ, **mine, **how}
 
 
 @contextmanager

@@ -69,8 +69,8 @@ def our_step(tier: str) -> tuple[float, str]:
     plan = Plan.objects.get(tier=tier)
     tenant = Tenant.objects.create(slug=slug, name=slug, principal="bench", plan=plan, region="local")
     reserve(tenant, tier)
-    plan_resources(tenant)
     context = tenant.context()
+    plan_resources(context)
     handle = Resource.objects.of(tenant.pk, ResourceKind.DATABASE).handle
     claim = Claim(run_id=uuid4(), fence=1, token=ONBOARD.name)
     before = time.perf_counter()

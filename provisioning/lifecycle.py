@@ -42,6 +42,8 @@ from provisioning.erasure.deadlines import BadExtension, DeadlineInfeasible
 from provisioning.erasure.errors import InvalidErasure, PastTheBar, PlanBlocked
 from provisioning.erasure.errors import LegalHold as ErasureHeld
 from provisioning.erasure.errors import SamePerson as SameErasurePerson
+from provisioning.erasure.hold_archive import holdable
+from provisioning.erasure.holds import releasable as releasable_holds
 from provisioning.erasure.identifiers import keyed as keyed_hash
 from provisioning.erasure.intake import ErasureWish
 from provisioning.erasure.intake import foreseen as foresee_erasure
@@ -97,6 +99,7 @@ from provisioning.workflows.data_keys import (
 from provisioning.workflows.erase_sweep import sweep_erasures
 from provisioning.workflows.exporting import export_tenant, export_to_file
 from provisioning.workflows.handing_out import Credentials, credentials_of
+from provisioning.workflows.held_records import open_records
 from provisioning.workflows.leaving import (
     BadKeeping,
     DeletionProtected,
@@ -391,16 +394,16 @@ __all__ = [
     "check_passport", "checkpoints_outside", "clock_of_erasure", "current_release", "databases_behind", "dates_of",
     "delete_tenant", "destroy_data_key", "erasure_findings", "evidence_is_write_once", "evidence_keys", "export_tenant",
     "export_to_file", "extend_erasure", "finish_context_keys", "force_complete", "foresee_erasure",
-    "hand_out_credentials", "hand_out_data_keys", "hold_records", "keep_evidence", "keyed_hash", "latest_rehearsal",
-    "mint_token", "onboard", "onboard_together", "open_holds", "pause", "pause_rollout", "place_hold", "plan_approval",
-    "plan_context_keys", "plan_delete", "plan_of", "plan_of_erasure", "plan_onboard", "plan_repair_of_drift",
-    "plan_resume_tenant", "plan_rollout", "plan_schedule", "plan_suspend", "plan_undelete", "progress_of",
-    "propose_erasure", "propose_rollout", "prove_identity", "publish", "published_keys", "reached_by",
-    "recheck_erasure", "register_cluster", "rehearse_rollout", "reject_erasure", "release_hold", "release_records",
-    "repair_drift", "replace_token_keys", "replay_next", "replay_tombstones", "request_erasure", "resume",
-    "resume_rollout", "resume_tenant", "retired_data_keys", "retry", "retry_failed", "retry_onboarding",
-    "rotate_credentials", "rotate_data_key", "rotate_evidence_key", "rotate_pool_password", "rotate_token_key",
-    "schedule", "skip", "skip_target", "start_rehearsal", "start_repair", "survey_drift", "suspend", "sweep",
-    "target_named", "target_of", "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant",
+    "hand_out_credentials", "hand_out_data_keys", "hold_records", "holdable", "keep_evidence", "keyed_hash",
+    "latest_rehearsal", "mint_token", "onboard", "onboard_together", "open_holds", "open_records", "pause",
+    "pause_rollout", "place_hold", "plan_approval", "plan_context_keys", "plan_delete", "plan_of", "plan_of_erasure",
+    "plan_onboard", "plan_repair_of_drift", "plan_resume_tenant", "plan_rollout", "plan_schedule", "plan_suspend",
+    "plan_undelete", "progress_of", "propose_erasure", "propose_rollout", "prove_identity", "publish", "published_keys",
+    "reached_by", "recheck_erasure", "register_cluster", "rehearse_rollout", "reject_erasure", "releasable_holds",
+    "release_hold", "release_records", "repair_drift", "replace_token_keys", "replay_next", "replay_tombstones",
+    "request_erasure", "resume", "resume_rollout", "resume_tenant", "retired_data_keys", "retry", "retry_failed",
+    "retry_onboarding", "rotate_credentials", "rotate_data_key", "rotate_evidence_key", "rotate_pool_password",
+    "rotate_token_key", "schedule", "skip", "skip_target", "start_rehearsal", "start_repair", "survey_drift", "suspend",
+    "sweep", "target_named", "target_of", "targets_of", "tenants_due_for_purge", "undelete", "undo", "update_tenant",
     "usual_erasures", "verify_resources", "withdraw_certificates",
 ]  # fmt: skip

@@ -205,12 +205,15 @@ class Tenant(models.Model):
     def public_id(self) -> str:
         return public_id("ten", self.id)
 
-    def to(self, state: TenantState) -> None:
-        """Move to `state` by compare-and-set. Raises StateConflict if that is not allowed or another was first."""
+    def to(self, state: TenantState, **more: object) -> None:
+        """Move to `state` by compare-and-set, and write `more` columns with it.
+
+        Raises StateConflict if that is not allowed or another was first.
+        """
         if state not in TRANSITIONS[TenantState(self.state)]:
             raise StateConflict(f"Tenant {self.slug} is {self.state} and cannot become {state}.", state=self.state)
         changed = Tenant.objects.filter(pk=self.pk, state=self.state).update(
-            state=state, state_since=Now(), updated_at=Now(), version=F("version") + 1
+            state=state, state_since=Now(), updated_at=Now(), version=F("version") + 1, **more
         )
         if changed != 1:
             raise StateConflict(f"Tenant {self.slug} changed its state at the same moment. Read it again.")

@@ -18,7 +18,7 @@ def programs(choice: Choice, credentials: Credentials, environment: Mapping[str,
     """The processes in the order of starting. Workers first: readiness asks for one that looked for work."""
     ports = choice.ports
     ours = (
-        _worker("operations", environment, processes=2),
+        _worker("operations", environment, processes=3),
         _worker("fleet", environment, processes=1),
         _django("sweeper", ("manage.py", "sweep"), environment, grace_s=15),
         _gunicorn(

@@ -41,13 +41,15 @@ _RAISE = sql.SQL(
     RETURNING fence
     """
 ).format(house=sql.Identifier(HOUSE))
-# pg_locks shows a bigint key in two halves, and objsubid 1 for "one key" (PostgreSQL 18, "pg_locks").
+# pg_locks shows a bigint key in two halves, and objsubid 1 for "one key" (PostgreSQL 18, "pg_locks"). Names are asked
+# for by process id, and only where somebody else is at work: pg_stat_activity would look at every session each time.
 _AT_WORK = sql.SQL(
     """
     SELECT pg_advisory_lock_shared({key});
-    SELECT pid, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+    SELECT held.pid, session.application_name
+    FROM pg_locks AS held CROSS JOIN LATERAL pg_stat_get_activity(held.pid) AS session
     WHERE locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = {key}
-    AND application_name LIKE 'tenure:%'
+    AND held.pid <> pg_backend_pid() AND session.application_name LIKE 'tenure:%'
     """
 )
 _END = "SELECT pg_terminate_backend(pid, %s) FROM unnest(%s::int[]) AS pid"

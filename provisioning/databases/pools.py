@@ -6,7 +6,7 @@ where none has, the next row `pool_<n>` is made, and the first tenant's step lay
 
 import secrets
 from collections.abc import Iterable
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import F
@@ -110,9 +110,12 @@ def change_pool(*, pool: Pool, actor: Actor, state: str | None = None, capacity:
 
 def pool_of(tenant: TenantContext) -> Pool:
     """The tenant's pool, with its cluster. Raises LookupError for a tenant that is in none."""
-    if tenant.pool_id is None:
-        raise LookupError(f"{tenant.slug} is in no pool.")
-    return Pool.objects.select_related("cluster").get(pk=tenant.pool_id)
+    return Pool.objects.select_related("cluster").get(pk=_pool_id(tenant))
+
+
+def pool_release(tenant: TenantContext) -> str:
+    """Name of the release that the tables of the tenant's pool are on. Raises LookupError as above."""
+    return Pool.objects.values_list("release", flat=True).get(pk=_pool_id(tenant))
 
 
 def password_of(pool: Pool) -> str:
@@ -123,6 +126,12 @@ def password_of(pool: Pool) -> str:
 def new_password(pool: Pool) -> bytes:
     """Another one, as the row keeps it."""
     return seal(secrets.token_urlsafe(PASSWORD_BYTES).encode(), purpose=PURPOSE, owner=str(pool.pk))
+
+
+def _pool_id(tenant: TenantContext) -> UUID:
+    if tenant.pool_id is None:
+        raise LookupError(f"{tenant.slug} is in no pool.")
+    return tenant.pool_id
 
 
 def _another(cluster: Cluster, release: Release, others: Iterable[Pool]) -> Pool:

@@ -37,7 +37,7 @@ from tenants.context import TenantContext
 from tenants.errors import StateConflict
 from tenants.findings import Finding, Severity
 from tenants.isolation.tickets import mint
-from tenants.models import Cluster, Tenant
+from tenants.models import Cluster, Plan
 from tenants.placement import pool_group, pool_role
 from tenants.states import Tier
 
@@ -77,7 +77,7 @@ class LoginRole:
     kind = ResourceKind.ROLE
 
     def plan(self, tenant: TenantContext) -> Handle:
-        plan = Tenant.objects.select_related("plan").get(pk=tenant.tenant_id).plan
+        plan = Plan.objects.only("own_role", "connection_limit").get(tenant=tenant.tenant_id)
         where = {"cluster": tenant.cluster, "database": tenant.database, "schema": tenant.schema}
         own = {"role": tenant.key, **where, "connection_limit": plan.connection_limit}
         if tenant.pool_id is None:
@@ -174,8 +174,10 @@ class LoginRole:
 
     def _session(self, tenant: TenantContext, handle: Handle) -> AbstractContextManager[Connection]:
         """As the tenant's role. One of a pool's role is kept for a minute: see servers' Note [Sessions are kept]."""
-        role, password = self.login(tenant, handle)
-        return kept_session(_login(tenant, role, password)) if is_shared(handle) else log_in(tenant, role, password)
+        if not is_shared(handle):
+            return log_in(tenant, *self.login(tenant, handle))
+        pool = pool_of(tenant)
+        return kept_session(_login(pool.cluster, tenant, handle["role"], password_of(pool)))
 
     def count(self, tenant: TenantContext, handle: Handle) -> int:  # noqa: ARG002  a role holds no rows
         return 0
@@ -236,12 +238,12 @@ def log_in(tenant: TenantContext, role: str, password: str) -> Connection:
 
     Raises psycopg.OperationalError when the server does not let it in.
     """
-    return psycopg.connect(_login(tenant, role, password))
+    return psycopg.connect(_login(Cluster.objects.get(name=tenant.cluster), tenant, role, password))
 
 
-def _login(tenant: TenantContext, role: str, password: str) -> str:
+def _login(cluster: Cluster, tenant: TenantContext, role: str, password: str) -> str:
     return make_conninfo(
-        url_of(Cluster.objects.get(name=tenant.cluster)),
+        url_of(cluster),
         user=role,
         password=password,
         dbname=tenant.database,

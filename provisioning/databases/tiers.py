@@ -6,7 +6,7 @@ from typing import Protocol
 from provisioning.databases import fingerprint as fingerprints
 from provisioning.databases.dedicated import DedicatedTier
 from provisioning.databases.pool import PoolTier
-from provisioning.databases.pools import pool_of
+from provisioning.databases.pools import pool_release
 from provisioning.databases.releases import NoRelease, current_release
 from provisioning.databases.roles import LoginRole, enter, log_in
 from provisioning.databases.schema import SchemaTier
@@ -65,7 +65,7 @@ class TenantDatabase:
     def plan(self, tenant: TenantContext) -> Handle:
         """Names, and the release it will be a copy of. Raises NoRelease."""
         if tenant.tier == Tier.POOL:
-            release = pool_of(tenant).release
+            release = pool_release(tenant)
         elif (current := current_release()) is not None:
             release = current.name
         else:

@@ -12,9 +12,9 @@ from django.db.models import Count
 from django.db.models.functions import Now
 
 from provisioning.engine import bell
-from provisioning.engine.start import QUEUED_FOR, step_rows
+from provisioning.engine.start import QUEUED_FOR, write_steps
 from provisioning.engine.workflow import StepContext, Workflow
-from provisioning.models import Queue, Run, RunState, RunStep
+from provisioning.models import Queue, Run, RunState
 
 # Whoever is being driven looks by itself, and its row is locked: waiting for it could close a circle.
 WAKE = """
@@ -51,8 +51,7 @@ def spawn(ctx: StepContext, workflow: Workflow, children: Iterable[Child], *, pr
         runs.append(_run(parent, workflow, child, priority=priority))
     with ctx.control():
         Run.objects.bulk_create(runs, ignore_conflicts=True, batch_size=500)
-        rows = [row for run in runs for row in step_rows(run, workflow)]
-        RunStep.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+        write_steps([run.pk for run in runs], workflow)
         bell.ring_after_commit(workflow.queue)
 
 

@@ -1,6 +1,6 @@
 """Which run this worker drives next: one query, and the whole of recovery.
 
-The query is the function `run_claim` of migration 0006: planning it anew takes longer than running it.
+The query is the function `run_claim` of migration 0002: planning it anew takes longer than running it.
 """
 
 import os

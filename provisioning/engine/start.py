@@ -8,16 +8,26 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from provisioning.engine import bell, record
 from provisioning.engine.workflow import Workflow, Workflows
 from provisioning.errors import KeyReused, OperationInProgress
-from provisioning.models import EventKind, Queue, Run, RunEvent, RunStep
+from provisioning.models import EventKind, Queue, Run, RunEvent
 from tenants import audit
 from tenants.audit import Actor, AuditAction
 
+# For a hundred tenants these are 1,100 rows: as models they took two thirds of the time that accepting takes.
+STEPS = """
+INSERT INTO provisioning_runstep
+    (run_id, position, name, skippable, pivot, direction, state, attempts, crashes, note, output, reason)
+SELECT run, position - 1, name, skippable, pivot, 'do', 'pending', 0, 0, '', '{}', ''
+FROM unnest(%s::uuid[]) WITH ORDINALITY AS runs (run, place)
+CROSS JOIN unnest(%s::text[], %s::boolean[], %s::boolean[]) WITH ORDINALITY AS steps (name, skippable, pivot, position)
+ORDER BY place, position
+ON CONFLICT (run_id, direction, name) DO NOTHING
+"""
 QUEUED_FOR = {Queue.OPERATIONS: timedelta(hours=1), Queue.FLEET: timedelta(hours=24)}
 
 
@@ -65,7 +75,7 @@ def start(
     # Looked up first: an INSERT that collides waits for the other transaction, perhaps for a worker that waits for us.
     if (known := _earlier(run) or _insert(run)) is not None:
         return known
-    RunStep.objects.bulk_create(step_rows(run, workflow))
+    write_steps([run.pk], workflow)
     record.write_event(run, EventKind.STARTED, actor=actor)
     record.write_audit(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED, reason=reason)
     bell.ring_after_commit(workflow.queue)
@@ -104,7 +114,7 @@ def start_together(workflow: Workflow, starts: Sequence[Start], *, actor: Actor)
         for each in starts
     ]
     Run.objects.bulk_create(runs)
-    RunStep.objects.bulk_create([row for run in runs for row in step_rows(run, workflow)])
+    write_steps([run.pk for run in runs], workflow)
     RunEvent.objects.bulk_create([record.event(run, EventKind.STARTED, actor=actor) for run in runs])
     audit.write_together(
         record.entry(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED) for run in runs
@@ -130,12 +140,11 @@ def _run(workflow: Workflow, actor: Actor, **fields: Any) -> Run:
     )
 
 
-def step_rows(run: Run, workflow: Workflow) -> list[RunStep]:
-    """The rows of all steps, as yet pending."""
-    return [
-        RunStep(run=run, position=position, name=step.name, skippable=step.skippable, pivot=step.pivot)
-        for position, step in enumerate(workflow.steps)
-    ]
+def write_steps(runs: Sequence[UUID], workflow: Workflow) -> None:
+    """The rows of all steps of these runs, as yet pending; those that are there stay as they are."""
+    names, skippable, pivots = zip(*((step.name, step.skippable, step.pivot) for step in workflow.steps), strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(STEPS, (list(runs), list(names), list(skippable), list(pivots)))
 
 
 def _insert(run: Run) -> Run | None:

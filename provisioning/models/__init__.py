@@ -10,7 +10,14 @@ from provisioning.models.erasure import (
     ExtensionReason,
     Person,
 )
-from provisioning.models.erasure_rounds import ErasureStore, Judged, Recheck, RecordHold
+from provisioning.models.erasure_rounds import (
+    ArchivedRecords,
+    ErasureStore,
+    HoldArchive,
+    Judged,
+    Recheck,
+    RecordHold,
+)
 from provisioning.models.erasure_states import (
     CLOSED,
     ENDED_REQUESTS,
@@ -67,6 +74,7 @@ __all__ = [
     "RIGHT_OF_THE_BAR",
     "UNAPPROVED",
     "AdoptedDrift",
+    "ArchivedRecords",
     "Basis",
     "Claim",
     "ClusterRelease",
@@ -86,6 +94,7 @@ __all__ = [
     "EvidenceKey",
     "ExtensionReason",
     "Handle",
+    "HoldArchive",
     "IdempotencyKey",
     "Judged",
     "KnownStamp",

@@ -238,9 +238,14 @@ def _looked_at(tenant: TenantContext, bucket: str) -> Iterator[Finding]:
 
 
 def _is_set_up(tenant: TenantContext, bucket: str) -> bool:
-    """Its tags are all there, which were put last; and this process, when it last looked, found no fault with it."""
-    if (last := _looks.get(bucket)) is not None and not last.clean:
-        return False
+    """Whether no fault was found with it a moment ago; or none when last looked, and its tags are there, put last."""
+    last = _looks.get(bucket)
+    if last is None or (last.clean and not last.fresh):
+        return _is_tagged(tenant, bucket)
+    return last.clean
+
+
+def _is_tagged(tenant: TenantContext, bucket: str) -> bool:
     with suppress(BucketMissing), s3_errors("look at the tags of", bucket):
         tags = or_unset(lambda: s3_client().get_bucket_tagging(Bucket=bucket)["TagSet"]) or []
         return all(tag in tags for tag in _tag_set(tenant))

@@ -85,7 +85,7 @@ def reserve_placement(ctx: StepContext) -> Outcome:
         placement = reserve(tenant, Tier(ctx.input.tier))
     if (rollout := at_work_in(placement.pool_id, since=ctx.run.created_at)) is not None:
         return Again(WHILE_MIGRATED, note=f"Rollout {rollout.public_id} is at work in its pool.")
-    plan_resources(tenant)
+    plan_resources(placement.context_of(tenant))
     return Done({"cluster": placement.cluster.name, "database": placement.database, "schema": placement.schema})
 
 
@@ -111,8 +111,7 @@ def activate(ctx: StepContext) -> Outcome:
     """Open the doors: the state is the last thing that changes."""
     tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
     copied = Resource.objects.of(tenant.pk, ResourceKind.DATABASE).handle["release"]  # another may be current by now
-    Tenant.objects.filter(pk=tenant.pk).update(release=copied)
-    tenant.to(TenantState.ACTIVE)
+    tenant.to(TenantState.ACTIVE, release=copied)
     events.record(EventType.TENANT_ACTIVATED, tenant_id=tenant.pk, operation=ctx.run_id)
     state_changed(ctx)
     return Done()

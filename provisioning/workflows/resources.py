@@ -8,7 +8,7 @@ from provisioning.models import Handle, Provider, Resource, ResourceKind, Shutta
 from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageCredentialsProvider
 from tenants.context import TenantContext
 from tenants.findings import Finding
-from tenants.models import Placement, Tenant
+from tenants.models import Placement
 
 PROVIDERS: dict[ResourceKind, Provider] = {
     ResourceKind.DATA_KEY: DataKeys(),
@@ -32,8 +32,9 @@ the tenant's state: they need no door."""
 def context_of(ctx: StepContext) -> TenantContext:
     """The tenant of a step, as providers need it."""
     if "tenant" not in ctx.known:
-        placed = Placement.objects.select_related("tenant", "cluster").get(tenant=ctx.tenant_id, active=True)
-        ctx.known["tenant"] = placed.context()
+        columns = ("tenant__incarnation", "tenant__slug", "tier", "cluster__name", "database", "schema", "pool")
+        placements = Placement.objects.select_related("tenant", "cluster").only(*columns)
+        ctx.known["tenant"] = placements.get(tenant=ctx.tenant_id, active=True).context()
     context: TenantContext = ctx.known["tenant"]
     return context
 
@@ -46,10 +47,9 @@ def handle_of(ctx: StepContext, kind: ResourceKind) -> Handle:
     return handle
 
 
-def plan_resources(tenant: Tenant) -> None:
+def plan_resources(tenant: TenantContext) -> None:
     """Write one planned row a resource, names and all, before anything is made. Repeatable; revives removed rows."""
-    context = tenant.context()
-    Resource.objects.plan(tenant.pk, {kind: provider.plan(context) for kind, provider in PROVIDERS.items()})
+    Resource.objects.plan(tenant.tenant_id, {kind: provider.plan(tenant) for kind, provider in PROVIDERS.items()})
 
 
 def make(kind: ResourceKind) -> Body:
@@ -91,7 +91,7 @@ def remove_domain(ctx: StepContext) -> Outcome:
 def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:
     """What is wrong with each resource the tenant owns, observed now."""
     rows = Resource.objects.filter(tenant_id=tenant.tenant_id).exclude(state=Resource.State.REMOVED)
-    handles = {ResourceKind(row.kind): row.handle for row in rows}
+    handles = {ResourceKind(kind): handle for kind, handle in rows.values_list("kind", "handle")}
     return {
         kind: list(provider.verify(tenant, handles[kind])) for kind, provider in PROVIDERS.items() if kind in handles
     }

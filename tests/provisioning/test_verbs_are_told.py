@@ -38,6 +38,7 @@ WORDS: dict[str, str] = {
     "mint_token": "TOKEN_MINTED",
     "onboard": "TENANT_CREATED",
     "onboard_together": "TENANT_CREATED",
+    "open_records": "RECORDS_OPENED",
     "pause": "OPERATION_PAUSED",
     "pause_rollout": "ROLLOUT_PAUSED",
     "place_hold": "HOLD_PLACED",
@@ -87,6 +88,7 @@ TELLS_NOTHING = frozenset(
     " plan_of plan_of_erasure plan_onboard plan_repair_of_drift plan_resume_tenant plan_rollout plan_suspend"
     " plan_undelete progress_of published_keys replay_tombstones retired_data_keys reached_by survey_drift"
     " target_named target_of targets_of tenants_due_for_purge"
+    " holdable releasable_holds"
     # what they drive tells by itself
     " advance keep_evidence sweep".split()
 )

@@ -133,13 +133,20 @@ def test_a_bucket_is_set_up_once_and_asked_once_by_the_next(acme: TenantContext,
     def note(model: Any, **_kwargs: Any) -> None:
         calls.append(model.name)
 
+    def made() -> None:
+        Bucket().provision(globex, Bucket().plan(globex), claim=Claim(run_id=uuid4(), fence=1, token="7" * 64))
+
     events = s3_client().meta.events
     events.register("before-call.s3", note)
     try:
-        Bucket().provision(globex, Bucket().plan(globex), claim=Claim(run_id=uuid4(), fence=1, token="7" * 64))
+        made()
+        assert calls == ["GetBucketTagging"]
+        assert list(Bucket().verify(acme, Bucket().plan(acme)))  # what this store cannot do, and no fault
+        calls.clear()
+        made()
+        assert calls == []  # it was looked at a moment ago
     finally:
         events.unregister("before-call.s3", note)
-    assert calls == ["GetBucketTagging"]
 
 
 def test_a_fault_of_the_pools_bucket_is_found_and_set_right_by_the_next_tenant(

@@ -6,7 +6,7 @@ RELEASED = {
     ("delete", 1): "92def1b5d1d8d2faa5627a009267039d15673ecfe86f17bee4d1d862648fc2cb",
     ("check erasure", 1): "507d2bb455664d2ee0e098a47c6362a7a6e1367cb22ea224181f4e035ab8c4f4",
     ("drift repair", 1): "a1a14ff4aab4f1d3efbe2f3fe8e32ec686289ba95e5b2fc3e1f38052d64da522",
-    ("erase", 1): "685a59732e89e67e2d02d7ca1dcfc89146e14086fea407eb04e7dded030df81f",
+    ("erase", 1): "36dddfd2d636505797fef91efb511f5a90ae87fc9b5b1e388c643c6f95b62092",
     ("erase again", 1): "001aaa3a21e3cac6545fc4c73b191571fe90504387cdaad7ced82354dac7a3a9",
     ("plan erasure", 1): "6c35493a2b937829c9815c39e23af964bc84e5430a7dc104c700bbc0de2b59e3",
     ("export", 1): "aba7533ad4d25641c42e58b5f2c7128ca265453a90b3e91be7545442b3e8f8dd",
