@@ -63,6 +63,8 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_soft_shutdown_timeout=30,  # s; the step ends and the run is given back
     worker_hijack_root_logger=False,
+    # Celery would close every connection around every task; `advance` keeps to CONN_MAX_AGE instead.
+    CELERY_DB_REUSE_MAX=1_000_000,
 )
 
 app.steps["worker"].add(Hearing)
@@ -70,8 +72,21 @@ app.steps["worker"].add(Hearing)
 
 @app.task(name="tenure.advance")
 def advance(queue: str) -> None:
-    """Drive what is runnable in a queue."""
+    """Drive what is runnable in a queue.
+
+    A session with the control database is kept for the next task: to open one, and to plan the first claim on it, takes
+    longer than most steps. None is kept with a tenant's, where it would be in the way of whoever drops it.
+    """
+    from django.db import close_old_connections, connections
+
     from provisioning import lifecycle
     from provisioning.models import Queue
+    from tenants.isolation.connections import is_tenants
 
-    lifecycle.advance(queue=Queue(queue))
+    close_old_connections()
+    try:
+        lifecycle.advance(queue=Queue(queue))
+    finally:
+        for connection in connections.all(initialized_only=True):
+            if is_tenants(connection.alias):
+                connection.close()

@@ -9,7 +9,7 @@ DECLARE
     without_options CONSTANT oid[] := '{403, 405, 2742}';  -- B-tree, hash and GIN: their operator classes take none
     relations oid[]; holders oid[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
     indexes oid[]; named bigint[]; rows text; odd boolean; ruled boolean; others oid[]; expressed oid[]; strange oid[];
-    line text; whole text := concat('4 ', current_setting('server_version_num')::int / 10000);
+    line text; whole text := concat('5 ', current_setting('server_version_num')::int / 10000);
 BEGIN
     -- What is in a schema depends on it; the index of pg_class begins with the name, and would be read whole.
     SELECT array_agg(objid ORDER BY objid) FILTER (WHERE classid = 'pg_class'::regclass),
@@ -86,8 +86,12 @@ BEGIN
     INTO rows, others FROM pg_constraint k WHERE k.conrelid = ANY (holders) AND k.contype <> 'n';
     whole := concat(whole, E'\nconstraints ', rows);
     IF others IS NOT NULL THEN
-        SELECT string_agg(ROW(width_bucket(conrelid, relations), conname, pg_get_constraintdef(oid, true))::text,
-            E'\n' ORDER BY conrelid, conname)
+        -- As above: a check is read as it is kept, unless it depends on more than columns.
+        SELECT array_agg(objid) INTO strange FROM pg_depend
+        WHERE classid = 'pg_constraint'::regclass AND objid = ANY (others) AND refclassid <> 'pg_class'::regclass;
+        SELECT string_agg(ROW(width_bucket(conrelid, relations), conname, connoinherit,
+            CASE WHEN contype = 'c' AND (oid = ANY (strange)) IS NOT TRUE THEN conbin::text
+                ELSE pg_get_constraintdef(oid, true) END)::text, E'\n' ORDER BY conrelid, conname)
         INTO line FROM pg_constraint WHERE oid = ANY (others);
         whole := concat(whole, E'\nother constraints ', line);
     END IF;

@@ -42,10 +42,10 @@ def send(connection: Connection, text: str) -> str | None:
             results = connection.wait(_exchange(connection, text))
     except psycopg.Error as error:
         raise Refused(Refusal.of(error)) from error
-    done = sum(_word(result) == WORD for result in results)
     for result in results:
         if result.status == ExecStatus.FATAL_ERROR:
             refused = error_from_result(result, encoding=connection.info.encoding)
+            done = sum(_word(each) == WORD for each in results)
             raise Refused(Refusal.of(refused, done=done)) from refused
     return _word(results[-1]) if results else None
 
