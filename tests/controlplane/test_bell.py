@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
 
 from controlplane.bell import Bell
 from controlplane.celery import QUEUES, app
@@ -61,6 +62,23 @@ def test_a_ring_wakes_a_worker_also_after_the_broker_lost_everything(worker: sub
         return heard()
 
     wait_for(ring_until_heard)
+
+
+def test_a_worker_keeps_its_session_from_one_ring_to_the_next(worker: subprocess.Popen[bytes]) -> None:
+    def rung() -> set[int]:
+        QueuePulse.objects.update(looked_at=LONG_AGO)
+        Bell().ring(Queue.OPERATIONS)
+        wait_for(heard)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            return {pid for (pid,) in cursor.fetchall()}
+
+    first = rung()
+    assert first
+    assert rung() == first
 
 
 def test_a_dead_broker_neither_fails_a_request_nor_holds_it_up() -> None:

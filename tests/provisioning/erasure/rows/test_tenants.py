@@ -1,5 +1,6 @@
 """A whole tenant goes from each tier; its neighbour is byte for byte as before."""
 
+import time
 from contextlib import closing
 from datetime import timedelta
 from uuid import uuid4
@@ -25,7 +26,8 @@ from provisioning.erasure.collateral import (
     refuse_excess,
     standing_beside,
 )
-from provisioning.erasure.stores import Tally
+from provisioning.erasure.erasers.pool_rows import ROWS
+from provisioning.erasure.stores import Budget, Enumeration, Tally
 from tenants.models import Cluster, Placement, Pool, Tenant
 from tenants.placement import pool_group
 from tenants.states import Tier
@@ -37,8 +39,10 @@ from tests.provisioning.erasure.rows.erasing import (
     all_of,
     counted,
     erased,
+    eraser_of,
     judged,
     named,
+    nobody_stops,
     verifier_of,
 )
 
@@ -191,6 +195,22 @@ def test_a_worker_that_is_killed_between_two_batches_costs_only_time(tier: Tier,
     erased(scope)
     assert counted(scope) == {}
     refuse_difference(theirs, hashes_of(globex.context), whose=globex.context.tenant_id)
+
+
+def test_a_small_table_goes_in_one_piece(own_pool: Pool, tenant: MakeTenant) -> None:
+    acme = tenant("acme", Tier.POOL)
+    with session(own_pool.cluster) as connection, connection.transaction():
+        guard.enter(connection, acme.context)
+        connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(own_pool.schema)))
+        connection.execute(b"INSERT INTO projects_tag (name) SELECT 'tag ' || n FROM generate_series(1, 90) AS n")
+    scope, later = all_of(acme), time.monotonic() + 30
+    eraser_of("pool_rows").freeze(scope, nobody_stops)
+    bites = [
+        eraser_of("pool_rows").erase(scope, Enumeration("pool_rows", {}), ROWS, Budget(bite, later), nobody_stops)
+        for bite in (10, 50)
+    ]
+    assert bites[0].deleted == 10, "its page may hold more than five times as many, so they are counted"
+    assert bites[1].deleted >= 80, "and here it cannot"
 
 
 def test_trees_and_circles_go_although_their_rows_refer_to_each_other(own_pool: Pool, tenant: MakeTenant) -> None:
