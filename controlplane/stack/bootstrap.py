@@ -7,6 +7,7 @@ from psycopg.conninfo import make_conninfo
 from controlplane.stack.credentials import Credentials
 from controlplane.stack.ports import HOST, Ports
 from provisioning.databases import hidden, keeping
+from provisioning.databases.erasing import resting
 
 CONTROL, KEYRING, CLUSTER = "tenure", "tenure_keyring", "tenure_cluster"
 
@@ -48,6 +49,7 @@ def bootstrap(ports: Ports, credentials: Credentials) -> None:
     with _superuser(CLUSTER, ports, credentials) as connection:
         connection.execute(hidden.hide())
         connection.execute(keeping.lend("tenure_provisioner"))
+        connection.execute(resting.lend("tenure_provisioner"))
 
 
 def superuser_url(database: str, ports: Ports, credentials: Credentials) -> str:

@@ -6,6 +6,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from provisioning.databases import ddl, guard, hidden, keeping
+from provisioning.databases.erasing import resting
 from provisioning.databases.keeping import Keeps
 from provisioning.databases.servers import Connection, connect, open_url, run, server_errors
 from provisioning.errors import Permanent
@@ -121,6 +122,15 @@ def _doubtful(connection: Connection) -> Iterator[Finding]:
             subject=str(role),
             message=f"The guard of pools may not set {keeping.PARAMETER}: each statement of a pool costs more.",
             hint=f"As a superuser, then register the cluster again: {keeping.lend(role).as_string()};",
+        )
+    if run(connection, resting.IS_LENT, resting.PARAMETER) != [(True,)]:
+        ((role,),) = run(connection, "SELECT current_user::text")
+        yield Finding(
+            code="CHECKS_CANNOT_REST",
+            severity=Severity.INFO,
+            subject=str(role),
+            message=f"The role may not set {resting.PARAMETER}: erasing from a pool takes several times as long.",
+            hint=f"As a superuser: {resting.lend(role).as_string()};",
         )
     if left_open := [str(name) for (name,) in run(connection, hidden.open_to_all())]:
         ((database,),) = run(connection, "SELECT current_database()::text")

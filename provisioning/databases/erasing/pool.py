@@ -21,6 +21,7 @@ chains longer than that, or in circles of several tables, goes in one statement,
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from psycopg import sql
 
 from provisioning.databases import ddl, guard, pooling, space
 from provisioning.databases.door import wait_until_left
+from provisioning.databases.erasing import resting
 from provisioning.databases.erasing.places import STATEMENT_TIMEOUT, Lease, Place, bounded
 from provisioning.databases.servers import Connection, run
 from tenants.findings import Finding, Severity
@@ -113,15 +115,19 @@ def erase(
     No transaction begins after `until` (monotonic seconds) but the first.
     """
     groups, left = _groups(connection, place)
+    rests = not left and resting.may_rest(
+        connection, place.schema, [table for group in groups for table in group.tables], column=pooling.TENANT_ID
+    )
     gone, statement = Gone(left=left), IN_ONE if any(map(_hangs_together, groups)) else STATEMENT_TIMEOUT
     while gone.rows < limit:
         lease()
         with bounded(connection, statement=statement):
             # Rows may be left where the tenant moved away from: there a closed door stands for this transaction alone.
             moved_away = run(connection, _DOOR, place.context.tenant_id, place.context.incarnation)
-            guard.enter(connection, place.context, ERASE)
-            taken, emptied = _batch(connection, place, groups, min(batch, limit - gone.rows))
-            run(connection, "RESET ROLE")
+            with resting.resting(connection) if rests else nullcontext():
+                guard.enter(connection, place.context, ERASE)
+                taken, emptied = _batch(connection, place, groups, min(batch, limit - gone.rows))
+                run(connection, "RESET ROLE")
             if moved_away:
                 run(connection, _FORGET, place.context.tenant_id)
         gone.rows += taken
