@@ -114,8 +114,8 @@ def _doubtful(connection: Connection) -> Iterator[Finding]:
             message="Every role of the server, each tenant's too, may connect to this database.",
             hint=f"As its owner: REVOKE ALL ON DATABASE {database} FROM PUBLIC;",
         )
+    ((role,),) = run(connection, "SELECT current_user::text")
     if guard.best(connection) is Keeps.SEAL:
-        ((role,),) = run(connection, "SELECT current_user::text")
         yield Finding(
             code="CONTEXT_IS_SEALED",
             severity=Severity.WARNING,
@@ -124,7 +124,6 @@ def _doubtful(connection: Connection) -> Iterator[Finding]:
             hint=f"As a superuser, then register the cluster again: {keeping.lend(role).as_string()};",
         )
     if run(connection, resting.IS_LENT, resting.PARAMETER) != [(True,)]:
-        ((role,),) = run(connection, "SELECT current_user::text")
         yield Finding(
             code="CHECKS_CANNOT_REST",
             severity=Severity.INFO,

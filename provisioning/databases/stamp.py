@@ -11,8 +11,8 @@ dropped columns), and then the fingerprint decides and the stamp is learned (`pr
 - Ids below 12000 are given when PostgreSQL is built, and are the same on all servers of one major version, which is
   hashed; above that, names are. Whatever names other things (most expressions, views, an index of a kind that has
   options for each column, a key that leads out of the schema) is written back as SQL after all, with every name
-  qualified; there are few of those. An index's own expressions are hashed as PostgreSQL keeps them, with columns by
-  number, unless pg_depend has them depend on more than columns: on what is built in nothing depends.
+  qualified; there are few of those. Checks and an index's own expressions are taken as PostgreSQL keeps them, with
+  columns by number, unless pg_depend has them depend on more than columns: on what is built in nothing depends.
 - Tables, columns, constraints, indexes and sequences are many rows of numbers and names. Each row is hashed column by
   column, every hash the seed of the next, so that a value counts at its place; with the row goes the place of its
   table. The hashes of a kind are counted and added up, for which no order is needed and no text is written. Only

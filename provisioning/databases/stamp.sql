@@ -86,7 +86,7 @@ BEGIN
     INTO rows, others FROM pg_constraint k WHERE k.conrelid = ANY (holders) AND k.contype <> 'n';
     whole := concat(whole, E'\nconstraints ', rows);
     IF others IS NOT NULL THEN
-        -- As above: a check is read as it is kept, unless it depends on more than columns.
+        -- A check is read as it is kept, unless it depends on more than columns: then there are ids in it.
         SELECT array_agg(objid) INTO strange FROM pg_depend
         WHERE classid = 'pg_constraint'::regclass AND objid = ANY (others) AND refclassid <> 'pg_class'::regclass;
         SELECT string_agg(ROW(width_bucket(conrelid, relations), conname, connoinherit,
@@ -106,7 +106,7 @@ BEGIN
         array_agg(oid) FILTER (WHERE relam <> ALL (without_options))
     INTO named, others FROM pg_class WHERE oid = ANY (indexes);
     IF expressed IS NOT NULL THEN
-        -- An expression is hashed as it is kept, unless it depends on more than columns: then there are ids in it.
+        -- So is an expression.
         SELECT array_agg(objid) INTO strange FROM pg_depend WHERE classid = 'pg_class'::regclass
             AND objid = ANY (expressed) AND refclassid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass);
         others := others || strange;

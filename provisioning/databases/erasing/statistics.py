@@ -18,7 +18,7 @@ from provisioning.databases.servers import Connection, run
 _CLEAR = """
     SELECT pg_clear_attribute_stats(%(schema)s, c.relname, a.attname, inherited)
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    JOIN (VALUES (false), (true)) AS either (inherited) ON c.relhassubclass OR NOT inherited
+    CROSS JOIN (VALUES (false), (true)) AS either (inherited)
     WHERE c.oid = to_regclass(%(name)s) OR c.oid IN (
         SELECT indexrelid FROM pg_index WHERE indrelid = to_regclass(%(name)s) AND indexprs IS NOT NULL)
 """
