@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,13 @@ from tests import live as processes
 from tests import pair as side_by_side
 
 PBKDF2PasswordHasher.iterations = 1  # what makes guessing slow makes half a second of each member of the staff
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end. To look at them again and again for garbage was a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
