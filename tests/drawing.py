@@ -1,8 +1,10 @@
 """A pytest plugin: of what is long each run of the tests draws a part, anew, by the seed that pytest-randomly prints.
 
-`pytestmark = pytest.mark.long` draws some of a file's tests. `@pytest.mark.drawn(8)` keeps eight cases of a test with
-parameters; `pytestmark = pytest.mark.drawn(1, among="…")` one of the files that say the same. TENURE_TESTS=all (`make
-test-all`) keeps everything, and so does asking for files by name.
+`pytest.mark.long` is for tests that take seconds: of all of them together a run draws some. `@pytest.mark.drawn(8)`
+keeps eight cases of a test with parameters; `pytestmark = pytest.mark.drawn(1, among="…")` one of the files that say
+the same. TENURE_TESTS=all (`make test-all`) keeps everything, and so does asking for files by name.
+
+What takes longest begins first, in each process: one that began last would be waited for by the others.
 """
 
 import math
@@ -15,7 +17,8 @@ from typing import TypeVar
 import pytest
 
 EVERYTHING = os.environ.get("TENURE_TESTS") == "all"
-OF_LONG_FILES = 0.3
+OF_LONG_ONES = 0.2
+LONG = ("long", "crash", "journey", "wagtail")  # markers
 T = TypeVar("T")
 
 Lots = dict[str, list[pytest.Item]]
@@ -31,7 +34,8 @@ def half_of(cases: Iterable[T]) -> list[T]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "drawn(most, among=None): so many cases, or files; see tests/drawing.py")
-    config.addinivalue_line("markers", "long: a file of whose tests each run draws some; see tests/drawing.py")
+    config.addinivalue_line("markers", "long: takes seconds, and each run draws some of them; see tests/drawing.py")
+    config.pluginmanager.register(LongestFirst())
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,13 +43,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if EVERYTHING or config.args != config.getini("testpaths") or config.option.keyword:
         return
     left_out = {item for group, most, lots in _cases(items) for item in _not_drawn(config, group, most, lots)}
-    left_out |= {
-        item
-        for file, lots in _long(item for item in items if item not in left_out)
-        for item in _not_drawn(config, file, math.ceil(len(lots) * OF_LONG_FILES), lots)
-    }
+    long: Lots = {item.nodeid: [item] for item in items if item.get_closest_marker("long") and item not in left_out}
+    left_out |= {*_not_drawn(config, "long", math.ceil(len(long) * OF_LONG_ONES), long)}
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
+
+
+class LongestFirst:
+    """Orders what is left when every other plugin has had its say: xdist gives each process as long a piece of it."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        processes = getattr(config, "workerinput", {}).get("workercount", 1)
+        is_long = {item: any(item.get_closest_marker(name) for name in LONG) for item in items}
+        long, short = ([item for item in items if is_long[item] is wanted] for wanted in (True, False))
+        items[:] = [
+            item
+            for number in range(processes)
+            for piece in (_piece(long, number, processes), _piece(short, number, processes))
+            for item in piece
+        ]
 
 
 def _cases(items: Iterable[pytest.Item]) -> Iterable[tuple[str, int, Lots]]:
@@ -59,14 +76,6 @@ def _cases(items: Iterable[pytest.Item]) -> Iterable[tuple[str, int, Lots]]:
     return [(group, most, lots) for (group, most), lots in groups.items()]
 
 
-def _long(items: Iterable[pytest.Item]) -> Iterable[tuple[str, Lots]]:
-    files: dict[str, Lots] = defaultdict(dict)
-    for item in items:
-        if item.get_closest_marker("long"):
-            files[_file(item)][item.nodeid] = [item]
-    return files.items()
-
-
 def _file(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
 
@@ -76,3 +85,7 @@ def _not_drawn(config: pytest.Config, group: str, most: int, lots: Lots) -> list
     names = sorted(lots)
     drawn = random.Random(f"{config.getoption('randomly_seed')} {group}").sample(names, min(most, len(names)))
     return [item for name in names if name not in drawn for item in lots[name]]
+
+
+def _piece(items: list[pytest.Item], number: int, pieces: int) -> list[pytest.Item]:
+    return items[number * len(items) // pieces : (number + 1) * len(items) // pieces]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from provisioning.databases.releases import TEXTS
 from provisioning.models import Release, ReleasePath
 from provisioning.rollout import seams
 from provisioning.rollout.errors import NoPath
@@ -120,7 +121,7 @@ def plan(
 
 
 def _release(name: str) -> Release:
-    found = Release.objects.filter(name=name, state=Release.State.PUBLISHED).first()
+    found = Release.objects.filter(name=name, state=Release.State.PUBLISHED).defer(*TEXTS).first()
     if found is None:
         raise NoPath(f"There is no published release {name!r}.")
     return found

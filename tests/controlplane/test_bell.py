@@ -18,6 +18,8 @@ from provisioning.models import Queue, QueuePulse
 from tests import databases
 from tests.crashes.harness import LONG_AGO, wait_for
 
+pytestmark = pytest.mark.long
+
 RING_WITHOUT_BROKER = """
 import django; django.setup()
 from controlplane.bell import Bell

@@ -15,6 +15,8 @@ from tests.fleet import accepted, driven, onboarded
 from tests.live import Live, Visitor, application
 from tests.pair import Pair
 
+pytestmark = pytest.mark.long
+
 
 def visitor(live: Live, slug: str) -> Visitor:
     return Visitor(live, f"{slug}.localhost:{live.application}")

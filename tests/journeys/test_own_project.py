@@ -56,7 +56,7 @@ from importlib.util import find_spec
 print(tenants.__file__, find_spec("provisioning"), find_spec("controlplane"))
 """
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 
 @dataclass(frozen=True, slots=True)

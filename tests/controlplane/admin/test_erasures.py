@@ -16,6 +16,8 @@ from tests.controlplane.admin.test_verbs import confirm, hidden
 from tests.fleet import accepted
 from tests.staff import signed_in, someone
 
+pytestmark = pytest.mark.long
+
 LIST = "/admin/provisioning/erasurerequest/"
 VIEW = ("provisioning.view_erasurerequest", "tenants.view_tenant")
 ASK, APPROVE = "provisioning.request_erasure", "provisioning.approve_erasure"

@@ -11,6 +11,8 @@ from tenants.models import Cluster, Plan, Pool, Tenant
 from tests import standing, standing_erasures, standing_rollouts
 from tests.fleet import BILLING, accepted
 
+pytestmark = pytest.mark.long
+
 TENANTS, OPERATIONS = "/admin/tenants/tenant/", "/admin/provisioning/run/"
 QUERIES = {
     TENANTS: 5,

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,6 +14,8 @@ from provisioning.models import QueuePulse, Resource, Run, RunState
 from tenants.models import Tenant
 from tests import standing
 from tests.fleet import BILLING
+
+pytestmark = pytest.mark.long
 
 
 def text(client: Client, url: str = "/admin/") -> str:

@@ -14,6 +14,8 @@ from tests.controlplane.admin.test_verbs import confirm, hidden
 from tests.fleet import BILLING
 from tests.staff import signed_in, someone
 
+pytestmark = pytest.mark.long
+
 TARGETS = "/admin/provisioning/rollouttarget/"
 PROPOSE = f"{ROLLOUTS}propose/"
 

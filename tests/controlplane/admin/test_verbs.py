@@ -15,6 +15,8 @@ from tests import standing
 from tests.fleet import accepted, driven, onboarded
 from tests.staff import signed_in, someone
 
+pytestmark = pytest.mark.long
+
 VERBS = ("pause", "resume", "retry", "skip", "undo", "cancel", "force_complete")
 
 

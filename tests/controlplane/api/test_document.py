@@ -3,6 +3,7 @@
 from io import StringIO
 from pathlib import Path
 
+import pytest
 import yaml
 from django.conf import settings
 from django.core.management import call_command
@@ -11,6 +12,8 @@ from jsonschema_rs import Draft202012Validator
 from controlplane.api.codes import Code
 from controlplane.api.examples import EXAMPLES
 from tests.controlplane.api.conftest import Caller
+
+pytestmark = pytest.mark.long
 
 DOCUMENT = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 

@@ -15,6 +15,8 @@ from tenants.states import Tier
 from tests.controlplane.api.conftest import Caller, address, caller
 from tests.fleet import onboarded
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def acme(billing: Caller) -> str:

@@ -13,6 +13,8 @@ from tenants.placement import public_id
 from tests.controlplane.api.conftest import ACME, Caller, caller
 from tests.pair import Pair
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def site(changing_pair: Pair) -> Caller:

@@ -10,6 +10,8 @@ from provisioning.models import AdoptedDrift
 from provisioning.rollout.drift import target_named
 from tests.fleet import onboarded
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def spoilt(house: None, stack: Stack) -> str:

@@ -18,6 +18,8 @@ from provisioning.rollout.progress import Progress, WaveProgress
 from tenants.models import Tenant
 from tests.provisioning.rollout.building import ALICE, PlainReplayer, approved, driven, inside, made, time_passes
 
+pytestmark = pytest.mark.long
+
 SINGLE = override_settings(TENURE_SINGLE_OPERATOR=True)
 
 

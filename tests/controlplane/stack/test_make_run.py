@@ -21,6 +21,8 @@ from controlplane.stack.files import CHECKOUT
 from controlplane.stack.ports import HOST, Ports, free_ports, is_free
 from controlplane.stack.variables import DATABASE_OWNERS, DATABASES
 
+pytestmark = pytest.mark.long
+
 COUNT_PLANS = "from tenants.models import Plan; print(Plan.objects.count(), 'plans')"
 START_S = 120  # the suite shares two cores
 STOP_S = 90

@@ -7,6 +7,8 @@ from provisioning.databases.servers import KEPT_S, close_kept, run, session
 from provisioning.errors import Permanent, Transient
 from tenants.models import Cluster
 
+pytestmark = pytest.mark.long
+
 PID = "SELECT pg_backend_pid()"
 
 

@@ -23,7 +23,7 @@ from tests.crashes.harness import BOUNDARIES, KILLED, LONG_AGO, Worker, Workers,
 from tests.provisioning.engine.building import BOB, WHOLE, calls, inventory
 from tests.provisioning.engine.driving import Begin
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.long, pytest.mark.crash]
 
 ALIASES = {
     "default": "DATABASE_URL",

@@ -14,6 +14,8 @@ from tests.provisioning.erasure.conftest import Neighbours
 from tests.provisioning.erasure.counting import Killed, erased, scope_of, total, verdict
 from tests.provisioning.providers.conftest import remove_bucket
 
+pytestmark = pytest.mark.long
+
 ERASER, VERIFIER = BucketEraser(), BucketVerifier()
 
 

@@ -37,6 +37,7 @@ CHOSEN = os.environ.get("WAGTAIL_STOPS", "")
 STOPS = tuple(history.RELEASES) if CHOSEN == "all" else tuple(CHOSEN.split()) or history.ENDS
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.drawn(1, among="other people's applications"),
     pytest.mark.wagtail,
     pytest.mark.timeout(300 + 60 * len(STOPS)),

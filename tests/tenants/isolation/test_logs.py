@@ -24,6 +24,8 @@ from tenants.placement import public_id
 from tenants.states import Tier
 from tests.pair import Pair
 
+pytestmark = pytest.mark.long
+
 SECRET = "jane.doe@example.com"
 ACME = TenantContext(uuid4(), uuid4(), "acme", Tier.SCHEMA, "local", "tenure_cluster", "t_acme")
 urlpatterns = [path("people/<str:mail>/", lambda _request: HttpResponse())]

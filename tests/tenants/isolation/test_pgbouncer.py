@@ -23,6 +23,8 @@ from tests.pgbouncer import bouncing
 from tests.pool_by_hand import SCHEMA, PoolByHand
 from tests.tenants.isolation.asking import wrapper
 
+pytestmark = pytest.mark.long
+
 TURNS = 1_000
 ENTER = "SELECT tenure_guard.enter(%s, %s, %s, %s, %s, %s)"
 

@@ -8,6 +8,8 @@ from provisioning.models import Release
 from tests.fleet import BILLING
 from tests.shelf import Shelf
 
+pytestmark = pytest.mark.long
+
 HEAD = """
 from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, ValidateConstraint
