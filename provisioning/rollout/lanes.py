@@ -24,7 +24,7 @@ from provisioning.rollout.budget import Budget
 from provisioning.rollout.claiming import LEAST_AT_ONCE, claim, path_of
 from provisioning.rollout.progress import standing_of, toll_of
 from provisioning.rollout.recording import Ended, arrived, failed, given_back, record
-from provisioning.rollout.settling import TEXTS, settle, stop_over_budget
+from provisioning.rollout.settling import UNREAD, settle, stop_over_budget
 from provisioning.rollout.window import opens
 
 logger = logging.getLogger("tenure.rollout")
@@ -184,8 +184,8 @@ def _leave(ctx: StepContext) -> None:
 
 
 def rollout_of(pk: UUID) -> Rollout:
-    """Without the plan, which is long and which no lane needs."""
-    return Rollout.objects.select_related("release").defer("plan", *TEXTS).get(pk=pk)
+    """Without what is long, which no lane needs."""
+    return Rollout.objects.select_related("release").defer(*UNREAD).get(pk=pk)
 
 
 LANE = Workflow(

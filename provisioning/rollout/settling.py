@@ -5,12 +5,17 @@ Each change compares the state before it sets the next, so that any number of la
 
 from __future__ import annotations
 
-from django.db.models import F, Q, QuerySet
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
 
+from provisioning.databases.releases import TEXTS
 from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import StepContext
-from provisioning.models import OPEN_TARGETS, PauseReason, Rollout, RolloutState, RolloutTarget, TargetState
+from provisioning.models import PauseReason, Rollout, RolloutState, RolloutTarget, TargetState
 from provisioning.rollout import seams
 from provisioning.rollout.budget import DRIFT, Budget
 from provisioning.rollout.claiming import placed
@@ -21,11 +26,40 @@ from tenants.audit import Actor, AuditAction, ObjectType, typed
 from tenants.audit import write as audit
 from tenants.events import EventType
 
-# Of a release: long, and no rollout needs them.
-TEXTS = tuple(f"release__{name}" for name in ("script", "seed", "finish", "shape", "pool_script", "pool_shape"))
+UNREAD = ("plan", *(f"release__{name}" for name in TEXTS))  # long; who needs one of them reads it then
 SAMPLE = 3  # targets of a wave that are looked at again, in the databases themselves
 NAMED = 5
 DIFFERS = "Something else changed it after it was recorded. Find out what, repair it, then retry."
+
+LOOK = """
+SELECT EXISTS (
+        SELECT FROM provisioning_rollouttarget t
+        WHERE t.rollout_id = %(rollout)s AND t.wave <= %(wave)s AND t.state IN ('waiting', 'running')),
+    EXISTS (
+        SELECT FROM provisioning_rollouttarget t
+        WHERE t.rollout_id = %(rollout)s AND t.state = 'failed' AND NOT t.forgiven),
+    (SELECT count(*) FROM provisioning_rollouttarget t WHERE t.rollout_id = %(rollout)s AND t.wave = %(wave)s),
+    ARRAY(
+        SELECT coalesce(n.slug, p.schema) FROM provisioning_rollouttarget t
+        LEFT JOIN tenants_tenant n ON n.id = t.tenant_id LEFT JOIN tenants_pool p ON p.id = t.pool_id
+        WHERE t.rollout_id = %(rollout)s AND t.wave = %(wave)s AND t.state = 'succeeded'
+            AND coalesce(n.release, p.release) <> %(release)s
+        LIMIT %(named)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WaveSeen:
+    """The current wave in one look.
+
+    `unfinished`: something of it, or of one before, is left to do. `elsewhere` names the first that have arrived and
+    are recorded on another release.
+    """
+
+    unfinished: bool
+    failed: bool
+    targets: int
+    elsewhere: list[str]
 
 
 def stop_over_budget(ctx: StepContext, rollout: Rollout) -> bool:
@@ -41,20 +75,21 @@ def settle(ctx: StepContext, rollout: Rollout) -> bool:
 
     Whether the rollout has changed since it was read, by whomever: there may be something to take now.
     """
-    if _unfinished(rollout).exists():
+    if _look(rollout).unfinished:
         return False
     wrong = _differing(rollout)
     with ctx.control():
-        held = locked(rollout)
-        if (held.state, held.wave) != (rollout.state, rollout.wave):
+        if _as_it_is(rollout) != (rollout.state, rollout.wave):
             return True
-        if _unfinished(held).exists():
+        seen = _look(rollout)
+        if seen.unfinished:
             return False
         if wrong:
-            return _distrust(ctx, held, wrong)
-        if elsewhere := _recorded_elsewhere(held):
-            return pause(held, PauseReason.VERIFICATION, elsewhere, actor=ENGINE, ctx=ctx)
-        return stop_over_budget(ctx, held) or _go_on(ctx, held)
+            return _distrust(ctx, rollout, wrong)
+        if seen.elsewhere:
+            detail = f"Recorded on another release than {rollout.release.name}: {', '.join(seen.elsewhere)}."
+            return pause(rollout, PauseReason.VERIFICATION, detail, actor=ENGINE, ctx=ctx)
+        return (seen.failed and stop_over_budget(ctx, rollout)) or _go_on(ctx, rollout, targets=seen.targets)
 
 
 def pause(rollout: Rollout, why: PauseReason, detail: str, *, actor: Actor, ctx: StepContext | None = None) -> bool:
@@ -80,18 +115,33 @@ def changed_from(rollout: Rollout, state: RolloutState, to: RolloutState, **chan
 def locked(rollout: Rollout) -> Rollout:
     """The row as it is now, held until the transaction ends."""
     rows = Rollout.objects.select_for_update(no_key=True, of=("self",)).select_related("release")
-    found: Rollout = rows.defer(*TEXTS).get(pk=rollout.pk)
+    found: Rollout = rows.defer(*UNREAD).get(pk=rollout.pk)
     return found
 
 
-def _unfinished(rollout: Rollout) -> QuerySet[RolloutTarget]:
-    return rollout.targets.filter(state__in=OPEN_TARGETS, wave__lte=rollout.wave)
+def _as_it_is(rollout: Rollout) -> tuple[str, int]:
+    """State and wave, held until the transaction ends."""
+    found: tuple[str, int] = (
+        Rollout.objects.select_for_update(no_key=True).values_list("state", "wave").get(pk=rollout.pk)
+    )
+    return found
 
 
-def _go_on(ctx: StepContext, rollout: Rollout) -> bool:
-    counts = {"wave": rollout.wave, "targets": rollout.targets.filter(wave=rollout.wave).count()}
-    if counts["targets"]:
-        data = {"rollout": rollout.public_id, **counts}
+def _look(rollout: Rollout) -> WaveSeen:
+    asked: dict[str, Any] = {
+        "rollout": rollout.pk,
+        "wave": rollout.wave,
+        "release": rollout.release.name,
+        "named": NAMED,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(LOOK, asked)
+        return WaveSeen(*cursor.fetchone())
+
+
+def _go_on(ctx: StepContext, rollout: Rollout, *, targets: int) -> bool:
+    if targets:
+        data = {"rollout": rollout.public_id, "wave": rollout.wave, "targets": targets}
         events.record_of_fleet(EventType.ROLLOUT_WAVE_COMPLETED, operation=ctx.run_id, data=data)
     if rollout.wave < rollout.last_wave:
         Rollout.objects.filter(pk=rollout.pk).update(wave=F("wave") + 1, version=F("version") + 1)
@@ -133,11 +183,3 @@ def _distrust(ctx: StepContext, rollout: Rollout, wrong: list[tuple[RolloutTarge
         rollout.targets.filter(pk=target.pk, state=TargetState.SUCCEEDED).update(state=TargetState.FAILED, error=error)
     names = ", ".join(str(target.tenant or target.pool) for target, _difference in wrong)
     return pause(rollout, PauseReason.VERIFICATION, f"Not as recorded: {names}.", actor=ENGINE, ctx=ctx)
-
-
-def _recorded_elsewhere(rollout: Rollout) -> str:
-    """Which of the wave's targets the register has on another release, in a sentence; empty if it agrees."""
-    name, there = rollout.release.name, rollout.targets.filter(wave=rollout.wave, state=TargetState.SUCCEEDED)
-    elsewhere = Q(tenant__isnull=False) & ~Q(tenant__release=name) | Q(pool__isnull=False) & ~Q(pool__release=name)
-    wrong = [tenant or pool for tenant, pool in there.filter(elsewhere).values_list("tenant__slug", "pool__schema")]
-    return f"Recorded on another release than {name}: {', '.join(wrong[:NAMED])}." if wrong else ""
