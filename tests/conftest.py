@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.checks.registry import registry
+from hypothesis import HealthCheck, settings
 
 from controlplane.stack.embedded import Stack
 from provisioning.databases import programs
@@ -13,6 +14,11 @@ from tests import live as processes
 from tests import pair as side_by_side
 
 PBKDF2PasswordHasher.iterations = 1  # what makes guessing slow makes half a second of each member of the staff
+
+# How fast this machine is proves nothing; and what our fixtures give, no example changes for the next.
+UNTIMED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("tenure", deadline=None, suppress_health_check=UNTIMED)
+settings.load_profile("tenure")
 
 
 def pytest_collection_finish() -> None:

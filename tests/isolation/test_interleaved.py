@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioning.databases import guard
@@ -25,7 +25,7 @@ from tests.tenants.isolation.test_tasks import KEY
 pytestmark = pytest.mark.long
 
 TURNS = 1_000
-MADE_UP = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MADE_UP = settings(max_examples=60)
 
 
 @pytest.mark.parametrize("place", Place)

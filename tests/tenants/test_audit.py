@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.management import get_commands
 from django.db import connections, transaction
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tenants import audit
@@ -159,7 +159,6 @@ class TestTheBodyIsClosed:
         return found
 
     @pytest.mark.parametrize("place", FREE.values(), ids=list(FREE))
-    @settings(suppress_health_check=[HealthCheck.too_slow])  # the first text of a process waits for Unicode's tables
     @given(text=st.text(alphabet=st.characters(exclude_categories=["Nd"])) | st.emails())
     @example(text="")
     @example(text="Alice Liddell")

@@ -118,7 +118,6 @@ def documented() -> BaseSchema:
 
 GENERATED = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

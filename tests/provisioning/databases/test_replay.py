@@ -2,7 +2,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -25,7 +25,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 
 @pytest.mark.parametrize("copied_from", [1, 1_000], ids=["as COPY", "as INSERT"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(rows=st.lists(st.tuples(st.none() | words, st.none() | st.binary()), min_size=1, max_size=5))
 @example(
     rows=[("\\N", b"\\N"), (None, None), ("tab\t line\n quote' \\ \r\v\b\f", b"\x00\xff'"), ("", b""), ("\\n", b"\\")]

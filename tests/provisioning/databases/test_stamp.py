@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -303,7 +303,7 @@ def test_columns_in_another_order_are_left_to_the_fingerprint(shelves: Shelves) 
 some = st.lists(st.sampled_from(sorted(CHANGES)), max_size=4, unique=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(ours=some, theirs=some)
 def test_schemas_of_one_stamp_have_one_fingerprint_whatever_was_done_to_them(
     shelves: Shelves, ours: list[str], theirs: list[str]

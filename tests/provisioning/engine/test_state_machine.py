@@ -147,7 +147,6 @@ def test_from_every_state_offered_actions_lead_to_a_true_end(begin: Begin, tmp_p
         settings=settings(
             max_examples=12,
             stateful_step_count=12,
-            deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),

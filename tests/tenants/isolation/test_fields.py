@@ -14,7 +14,7 @@ from django.core import serializers
 from django.db import connections, models
 from django.db.models import F, Value
 from django.forms import modelform_factory
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.stack.embedded import Stack
@@ -144,11 +144,7 @@ class TestWhatIsWrittenIsReadAgain:
             form.save()
             assert (Entry.objects.get().note, Entry.objects.get().facts) == ("changed", {"parts": 2})
 
-    @settings(
-        max_examples=30,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    )
+    @settings(max_examples=30)
     @given(
         text=st.text(st.characters(exclude_categories=["Cs"])),
         value=st.recursive(

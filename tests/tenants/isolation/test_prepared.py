@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import DatabaseError, ProgrammingError, transaction
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.projects.models import Project, Tag
@@ -182,7 +182,7 @@ def columns(by_hand: PoolByHand) -> Iterator[str]:
         connection.commit()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     shape=st.sampled_from(SHAPES),
     column=st.sampled_from(sorted(COLUMNS)),

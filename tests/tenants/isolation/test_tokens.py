@@ -15,7 +15,7 @@ from uuid import uuid4
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
@@ -159,7 +159,7 @@ class TestForgedTokens:
                 seen(token, taken.acme)
         assert seen(good, taken.acme)
 
-    @limits(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @limits(max_examples=200)
     @given(
         token=st.text(max_size=200) | st.builds("{}.{}.{}".format, *[st.text("abcdefgh_-ABC0123=", max_size=60)] * 3)
     )

@@ -1,7 +1,7 @@
 """What is left unnamed is called in a pool what PostgreSQL calls it in a plain schema, whatever the names."""
 
 import psycopg
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from provisioning.databases.pooling import compiled
@@ -50,7 +50,7 @@ def tables(draw: st.DrawFn) -> str:
     return ";\n".join(made)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(text=tables())
 def test_the_pool_and_the_plain_schema_have_the_same_names(sides: Sides, text: str) -> None:
     fresh = Sides(sides.connection)
