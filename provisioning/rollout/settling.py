@@ -35,9 +35,6 @@ LOOK = """
 SELECT EXISTS (
         SELECT FROM provisioning_rollouttarget t
         WHERE t.rollout_id = %(rollout)s AND t.wave <= %(wave)s AND t.state IN ('waiting', 'running')),
-    EXISTS (
-        SELECT FROM provisioning_rollouttarget t
-        WHERE t.rollout_id = %(rollout)s AND t.state = 'failed' AND NOT t.forgiven),
     (SELECT count(*) FROM provisioning_rollouttarget t WHERE t.rollout_id = %(rollout)s AND t.wave = %(wave)s),
     ARRAY(
         SELECT coalesce(n.slug, p.schema) FROM provisioning_rollouttarget t
@@ -57,7 +54,6 @@ class WaveSeen:
     """
 
     unfinished: bool
-    failed: bool
     targets: int
     elsewhere: list[str]
 
@@ -89,7 +85,7 @@ def settle(ctx: StepContext, rollout: Rollout) -> bool:
         if seen.elsewhere:
             detail = f"Recorded on another release than {rollout.release.name}: {', '.join(seen.elsewhere)}."
             return pause(rollout, PauseReason.VERIFICATION, detail, actor=ENGINE, ctx=ctx)
-        return (seen.failed and stop_over_budget(ctx, rollout)) or _go_on(ctx, rollout, targets=seen.targets)
+        return stop_over_budget(ctx, rollout) or _go_on(ctx, rollout, targets=seen.targets)
 
 
 def pause(rollout: Rollout, why: PauseReason, detail: str, *, actor: Actor, ctx: StepContext | None = None) -> bool:

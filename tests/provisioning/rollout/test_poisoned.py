@@ -167,6 +167,18 @@ def test_who_is_not_what_was_recorded_stops_the_wave(release: Release, replayer:
     assert driven(lifecycle.retry_failed(rollout, actor=ALICE)).state == "succeeded"
 
 
+def test_whom_the_register_has_elsewhere_stops_the_wave(release: Release, replayer: PlainReplayer) -> None:
+    def meddle(_schema: str) -> str:
+        Tenant.objects.filter(slug="t0-acme").update(release="another")
+        return ""
+
+    made(2)
+    replayer.look = meddle
+    rollout = driven(approved(release))
+    assert (rollout.state, rollout.pause_reason) == ("paused", "verification")
+    assert rollout.pause_detail == f"Recorded on another release than {release}: t0-acme."
+
+
 def test_a_batch_stops_at_the_failure_that_is_one_too_many(release: Release, replayer: PlainReplayer) -> None:
     for tenant in made(5):
         spoil_row(tenant)
