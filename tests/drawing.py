@@ -17,7 +17,7 @@ from typing import TypeVar
 import pytest
 
 EVERYTHING = os.environ.get("TENURE_TESTS") == "all"
-OF_LONG_ONES = 0.2
+OF_LONG_ONES = 0.15
 LONG = ("long", "crash", "journey", "wagtail")  # markers
 T = TypeVar("T")
 
