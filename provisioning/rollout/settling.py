@@ -31,29 +31,25 @@ SAMPLE = 3  # targets of a wave that are looked at again, in the databases thems
 NAMED = 5
 DIFFERS = "Something else changed it after it was recorded. Find out what, repair it, then retry."
 
+# No row while something is left to do of this wave or of one before: then nothing else is counted, however large it is.
 LOOK = """
-SELECT EXISTS (
-        SELECT FROM provisioning_rollouttarget t
-        WHERE t.rollout_id = %(rollout)s AND t.wave <= %(wave)s AND t.state IN ('waiting', 'running')),
-    (SELECT count(*) FROM provisioning_rollouttarget t WHERE t.rollout_id = %(rollout)s AND t.wave = %(wave)s),
+SELECT (SELECT count(*) FROM provisioning_rollouttarget t WHERE t.rollout_id = %(rollout)s AND t.wave = %(wave)s),
     ARRAY(
         SELECT coalesce(n.slug, p.schema) FROM provisioning_rollouttarget t
         LEFT JOIN tenants_tenant n ON n.id = t.tenant_id LEFT JOIN tenants_pool p ON p.id = t.pool_id
         WHERE t.rollout_id = %(rollout)s AND t.wave = %(wave)s AND t.state = 'succeeded'
             AND coalesce(n.release, p.release) <> %(release)s
         LIMIT %(named)s)
+WHERE NOT EXISTS (
+    SELECT FROM provisioning_rollouttarget t
+    WHERE t.rollout_id = %(rollout)s AND t.wave <= %(wave)s AND t.state IN ('waiting', 'running'))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class WaveSeen:
-    """The current wave in one look.
+    """The current wave, through. `elsewhere` names the first that arrived and are recorded on another release."""
 
-    `unfinished`: something of it, or of one before, is left to do. `elsewhere` names the first that have arrived and
-    are recorded on another release.
-    """
-
-    unfinished: bool
     targets: int
     elsewhere: list[str]
 
@@ -71,14 +67,14 @@ def settle(ctx: StepContext, rollout: Rollout) -> bool:
 
     Whether the rollout has changed since it was read, by whomever: there may be something to take now.
     """
-    if _look(rollout).unfinished:
+    if _look(rollout) is None:
         return False
     wrong = _differing(rollout)
     with ctx.control():
         if _as_it_is(rollout) != (rollout.state, rollout.wave):
             return True
         seen = _look(rollout)
-        if seen.unfinished:
+        if seen is None:
             return False
         if wrong:
             return _distrust(ctx, rollout, wrong)
@@ -123,7 +119,8 @@ def _as_it_is(rollout: Rollout) -> tuple[str, int]:
     return found
 
 
-def _look(rollout: Rollout) -> WaveSeen:
+def _look(rollout: Rollout) -> WaveSeen | None:
+    """None while the wave is not through."""
     asked: dict[str, Any] = {
         "rollout": rollout.pk,
         "wave": rollout.wave,
@@ -132,7 +129,8 @@ def _look(rollout: Rollout) -> WaveSeen:
     }
     with connection.cursor() as cursor:
         cursor.execute(LOOK, asked)
-        return WaveSeen(*cursor.fetchone())
+        found = cursor.fetchone()
+    return WaveSeen(*found) if found else None
 
 
 def _go_on(ctx: StepContext, rollout: Rollout, *, targets: int) -> bool:
