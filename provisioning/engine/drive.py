@@ -13,9 +13,9 @@ from provisioning.engine import bell, record
 from provisioning.engine.claim import claim
 from provisioning.engine.failpoint import Moment, reached
 from provisioning.engine.failure import Failure, Verdict, failure, is_outage
-from provisioning.engine.fence import LeaseLost, fenced_transaction
+from provisioning.engine.fence import LeaseLost, fenced_transaction, hold
 from provisioning.engine.lease import Lease, boot_clock
-from provisioning.engine.workflow import Outcome, StepContext, Workflow, Workflows
+from provisioning.engine.workflow import Again, Done, Outcome, StepContext, Workflow, Workflows
 from provisioning.models import Queue, Run, RunStep
 from tenants.isolation.logs import doing
 
@@ -51,7 +51,9 @@ class Turn:
     """One claim of a run, being driven.
 
     # Note [What shares a transaction]
-    The record of a step and the start of the next commit together: nothing happens between the two. So do atomic steps
+    The record of a step and the start of the next commit together: nothing happens between the two. They are one
+    statement, and it is the lock, too: it writes nothing if the claim is lost or a person wants something of the run,
+    and then the long way is gone: lock, look, write. So do atomic steps
     beside them, each in a savepoint, as they write control rows and nothing else: either all of it is there after a
     crash, or none. Two things keep a transaction of their own. An atomic pivot, since its start must be known before it
     runs. And every step of a run whose last worker died without a word, so that the step that kills is the one that is
@@ -64,17 +66,18 @@ class Turn:
     until: float  # by `monotonic`
     one_by_one: bool
     ended: tuple[RunStep, Outcome | Failure] | None = None  # how the last body ended, not recorded yet
+    rows: list[RunStep] = field(default_factory=list)  # of one direction; a step that was not begun is as it is here
     known: dict[str, Any] = field(default_factory=dict)  # see StepContext
 
     def next_row(self) -> RunStep | None:
         """Record how the last body ended, and start the next step. None: the turn is over, and the lease is freed."""
         try:
-            with fenced_transaction(self.run):
-                row, recorded = self._record_and_start()
+            row, recorded = self._go_on()
         except DatabaseError as error:
             if self.one_by_one or not is_outage(error):
                 raise
             self.one_by_one = True  # once more, over a new connection: the server may have answered by now
+            self.rows.clear()
             connection.close_if_unusable_or_obsolete()
             if self.ended is not None and not record.is_open(self.run, self.ended[0]):
                 self.ended = None
@@ -102,34 +105,72 @@ class Turn:
                     record.raised(self.run, self.workflow, row, failure(error))
         reached(Moment.AFTER_RECORD, row.name, row.direction)
 
-    def _record_and_start(self) -> tuple[RunStep | None, list[RunStep]]:
+    def _go_on(self) -> tuple[RunStep | None, list[RunStep]]:
         """The row that has been started, and those that were recorded on the way."""
+        ended = self.ended
+        if ended is not None and self._stands_alone(*ended) and (row := self._move_on(*ended)) is not None:
+            return row, [ended[0]]
+        with transaction.atomic(durable=True):
+            return self._record_and_start()
+
+    def _stands_alone(self, row: RunStep, outcome: Outcome | Failure) -> bool:
+        """Whether nothing else belongs into the transaction of its record."""
+        following = self._behind(row)
+        if following is None or isinstance(outcome, Failure | Again) or outcome.also is not None:
+            return False
+        step = self.workflow[following.name]
+        return step.pivot or not step.atomic
+
+    def _record_and_start(self) -> tuple[RunStep | None, list[RunStep]]:
+        """The same in a transaction, with the atomic steps on the way."""
         recorded: list[RunStep] = []
-        following: RunStep | None = None
-        if self.ended is not None:
-            following = self._settle(*self.ended)
-            recorded.append(self.ended[0])
-        while self.run.held:
-            give_back = monotonic() > self.until
-            row = record.started(self.run, self.workflow, give_back=give_back, row=following)
+        ended, held = self.ended, False
+        while True:
+            row = None if ended is None else self._move_on(*ended)
             if row is None:
-                break
+                if not held:
+                    hold(self.run)
+                row = self._look_and_start(ended)
+            held = True
+            if ended is not None:
+                recorded.append(ended[0])
+            if row is None:
+                return None, recorded
             step = self.workflow[row.name]
             if self.one_by_one or step.pivot or not step.atomic:
                 return row, recorded
             self.lease.expect(step.timeout)
-            following = self._settle(row, attempt(self.run, self.workflow, row, self.known))
-            recorded.append(row)
-        return None, recorded
+            ended = row, attempt(self.run, self.workflow, row, self.known)
+
+    def _move_on(self, row: RunStep, outcome: Outcome | Failure) -> RunStep | None:
+        """The next step, started, or None where nothing was written: see `_look_and_start`."""
+        if self.one_by_one or not isinstance(outcome, Done) or monotonic() > self.until:
+            return None
+        if (following := self._behind(row)) is None:
+            return None
+        reached(Moment.BEFORE_RECORD, row.name, row.direction)
+        return following if record.moved_on(self.run, self.workflow, row, outcome, following) else None
+
+    def _look_and_start(self, ended: tuple[RunStep, Outcome | Failure] | None) -> RunStep | None:
+        """Record how the last body ended, see what is wanted of the run by now, and start what comes next, if any."""
+        following = None if ended is None else self._settle(*ended)
+        if not self.run.held:
+            return None
+        return record.started(self.run, self.workflow, give_back=monotonic() > self.until, row=following)
 
     def _settle(self, row: RunStep, outcome: Outcome | Failure) -> RunStep | None:
         """Write how a body ended. Returns the row that is under the cursor then, if it is known."""
         if isinstance(outcome, Failure):
             record.raised(self.run, self.workflow, row, outcome)
             return None
-        following = record.finished(self.run, row, outcome, atomic=self.workflow[row.name].atomic)
+        following = record.finished(self.run, row, outcome, self._behind(row))
         reached(Moment.BEFORE_RECORD, row.name, row.direction)
         return following
+
+    def _behind(self, row: RunStep) -> RunStep | None:
+        if row not in self.rows:
+            self.rows = record.rows_of(self.run)
+        return record.behind(row, self.rows)
 
 
 def attempt(run: Run, workflow: Workflow, row: RunStep, known: dict[str, Any]) -> Outcome | Failure:

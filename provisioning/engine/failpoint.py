@@ -16,7 +16,7 @@ class Moment(StrEnum):
     STARTED = "started"
     INSIDE = "inside"
     BODY_DONE = "body_done"
-    BEFORE_RECORD = "before_record"  # written, not committed
+    BEFORE_RECORD = "before_record"  # not committed; written, if that is not the same
     AFTER_RECORD = "after_record"
 
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from provisioning.engine import rows
-from provisioning.models import Run, RunState, RunStep
+from provisioning.models import Run, RunState
 
 
 class LeaseLost(BaseException):
@@ -22,28 +21,23 @@ def lease_s() -> float:
     return float(getattr(settings, "TENURE_LEASE_S", 30))
 
 
-def fenced(run: Run, **changes: object) -> None:
-    """Write a run as it was last read, then read it afresh. Raises LeaseLost when fence or state are others by now."""
-    fenced_beside(run, changes, None)
+def fenced(run: Run, *then: tuple[Model, rows.Changes], **changes: object) -> None:
+    """Write a run as it was last read, then read it afresh, and write `then` in the same statement.
 
-
-def fenced_beside(run: Run, changes: dict[str, object], beside: tuple[RunStep, rows.Changes] | None) -> None:
-    """The same, and another row in the same statement."""
-    changes = {**_ahead.pop(run, {}), **changes}
+    Raises LeaseLost when fence or state are others by now.
+    """
     holds = (run.fence, run.state)
-    if not rows.written(run, "fence IS NOT DISTINCT FROM %s AND state = %s", holds, changes, beside=beside):
+    if not rows.written(run, "fence IS NOT DISTINCT FROM %s AND state = %s", holds, changes, then=then):
         raise LeaseLost(run.pk)
 
 
-def fenced_with_the_next(run: Run, **changes: object) -> None:
-    """Change the run here, and its row by the next write in this transaction, which needs no statement of its own."""
-    for name, value in changes.items():
-        if not isinstance(value, timedelta):
-            setattr(run, name, value)
-    _ahead[run] = {**_ahead.get(run, {}), **changes}
+def unhindered(run: Run, *then: tuple[Model, rows.Changes], **changes: object) -> bool:
+    """The same, in one go, or first in a transaction: it holds the run's row then, as fenced_transaction does.
 
-
-_ahead: WeakKeyDictionary[Run, dict[str, object]] = WeakKeyDictionary()
+    False, and nothing is written or held, if the claim is lost, or a person wants something of the run.
+    """
+    free = "fence = %s AND state = 'running' AND control IS NULL"
+    return rows.written(run, free, (run.fence,), changes, then=then, idle_s=lease_s())
 
 
 def checked(run: Run) -> None:
@@ -60,10 +54,11 @@ def fenced_transaction(run: Run) -> Iterator[None]:
     could wait for each other. A worker frozen in here would keep its locks; PostgreSQL ends its session instead.
     """
     with transaction.atomic(durable=True):
-        # What a person asked for since comes with the lock.
-        if not rows.locked(run, "fence = %s AND state = 'running'", (run.fence,), idle_s=lease_s()):
-            raise LeaseLost(run.pk)
-        _ahead.pop(run, None)  # what an earlier transaction did not come to write
+        hold(run)
         yield
-        if run in _ahead:
-            fenced(run)
+
+
+def hold(run: Run) -> None:
+    """Lock the run's row; what a person asked for since comes with the lock. Raises LeaseLost."""
+    if not rows.locked(run, "fence = %s AND state = 'running'", (run.fence,), idle_s=lease_s()):
+        raise LeaseLost(run.pk)

@@ -1,7 +1,6 @@
 """Every write of a run on its way from step to step. Each function runs in a transaction that holds the run's row."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,9 +11,9 @@ from django.db.models.functions import Now
 
 from provisioning.engine import rows
 from provisioning.engine.failure import Failure, Verdict, jitter
-from provisioning.engine.fence import fenced, fenced_beside, fenced_with_the_next
+from provisioning.engine.fence import fenced, unhindered
 from provisioning.engine.rows import NOW
-from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Workflow
+from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Step, Workflow
 from provisioning.models import Control, Direction, EventKind, Run, RunEvent, RunState, RunStep, StepState
 from tenants import audit, events
 from tenants.audit import Actor, AuditAction, ObjectType
@@ -55,24 +54,59 @@ def started(run: Run, workflow: Workflow, *, give_back: bool, row: RunStep | Non
     begins = row.state in (StepState.PENDING, StepState.FAILED)
     silent = row.state == StepState.STARTED and row.fence != run.fence  # nobody said how that one ended
     row.crashes += int(silent)
-    fenced_beside(
+    fenced(
         run,
-        {
-            "pivoted": run.pivoted or (step.pivot and run.direction == Direction.DO),
-            "deadline_at": step.deadline if begins else run.deadline_at,
-        },
-        (
-            row,
-            {
-                "state": StepState.STARTED,
-                "fence": run.fence,
-                "started_at": row.started_at or NOW,
-                "crashes": row.crashes,
-            },
-        ),
+        (row, _begun(run, row)),
+        pivoted=_pivoted(run, step),
+        deadline_at=step.deadline if begins else run.deadline_at,
     )
     row.state, row.fence = StepState.STARTED, run.fence
     return row
+
+
+def moved_on(run: Run, workflow: Workflow, row: RunStep, outcome: Done, following: RunStep) -> bool:
+    """`finished` and `started` in one statement, which holds the run's row as well: the way almost all steps go.
+
+    False, and nothing is written, where somebody must look what else there is to do.
+    """
+    step = workflow[following.name]
+    moved = unhindered(
+        run,
+        (row, _done(outcome)),
+        (following, _begun(run, following)),
+        *outcome.rows,
+        **_at(run, following),
+        pivoted=_pivoted(run, step),
+        deadline_at=step.deadline,
+    )
+    if moved:
+        following.state, following.fence = StepState.STARTED, run.fence
+        if outcome.also is not None:
+            outcome.also()
+    return moved
+
+
+def _begun(run: Run, row: RunStep) -> rows.Changes:
+    return {
+        "state": StepState.STARTED,
+        "fence": run.fence,
+        "started_at": row.started_at or NOW,
+        "crashes": row.crashes,
+    }
+
+
+def _done(outcome: Done) -> rows.Changes:
+    return {"state": StepState.SUCCEEDED, "output": outcome.output, "finished_at": NOW, "reason": ""}
+
+
+def _at(run: Run, row: RunStep) -> rows.Changes:
+    """The run, with the cursor on this step. What turned it back stays in view."""
+    error = run.error if run.direction == Direction.UNDO else None
+    return {"step": row.name, "attempts": 0, "crashes": 0, "error": error}
+
+
+def _pivoted(run: Run, step: Step) -> bool:
+    return run.pivoted or (step.pivot and run.direction == Direction.DO)
 
 
 def _turn_is_over(run: Run, row: RunStep, *, give_back: bool) -> bool:
@@ -90,11 +124,8 @@ def _turn_is_over(run: Run, row: RunStep, *, give_back: bool) -> bool:
     return True
 
 
-def finished(run: Run, row: RunStep, outcome: Outcome, *, atomic: bool) -> RunStep | None:
-    """Keep what a body gave back, and move the cursor. Returns the row under it, where there is one to go on with.
-
-    An atomic body may have changed its own run in this transaction, so that row is read again at once.
-    """
+def finished(run: Run, row: RunStep, outcome: Outcome, following: RunStep | None) -> RunStep | None:
+    """Keep what a body gave back, and move the cursor. Returns the row under it, where there is one to go on with."""
     if isinstance(outcome, Again):
         _write(row, state=StepState.WAITING, cursor=outcome.cursor, note=outcome.note[:500])
         due = {} if outcome.after == AT_ONCE else _wait(run, outcome.after)
@@ -102,27 +133,25 @@ def finished(run: Run, row: RunStep, outcome: Outcome, *, atomic: bool) -> RunSt
         return row
     if outcome.also is not None:
         outcome.also()
-    changes = {"state": StepState.SUCCEEDED, "output": outcome.output, "finished_at": NOW, "reason": ""}
-    following = rows.written_then(row, changes, *_after(row))
-    return go_on(run, following, write=fenced if atomic else fenced_with_the_next)
+    rows.written(row, "true", (), _done(outcome), then=outcome.rows)
+    go_on(run, following)
+    return following
 
 
 def skip(run: Run, row: RunStep, reason: str) -> None:
     """Leave a step out, for a reason."""
     _write(row, state=StepState.SKIPPED, reason=reason[:500], finished_at=NOW)
-    go_on(run, rows.found(RunStep, *_after(row)), write=fenced)
+    go_on(run, behind(row, rows_of(run)))
 
 
-def go_on(run: Run, following: RunStep | None, *, write: Callable[..., None]) -> RunStep | None:
-    """To the next step of this direction, which is returned, or to the end when there is none."""
+def go_on(run: Run, following: RunStep | None) -> None:
+    """To the next step of this direction, or to the end when there is none."""
     if following is not None:
-        error = run.error if run.direction == Direction.UNDO else None  # what turned the run back stays in view
-        write(run, step=following.name, attempts=0, crashes=0, error=error, deadline_at=WAITS_FOR)
+        fenced(run, **_at(run, following), deadline_at=WAITS_FOR)
     elif run.direction == Direction.DO:
         end(run, RunState.SUCCEEDED, error=None)
     else:
         end_of_undo(run)
-    return following
 
 
 def end_of_undo(run: Run) -> None:
@@ -304,16 +333,21 @@ def current(run: Run) -> RunStep:
     return row
 
 
+def rows_of(run: Run) -> list[RunStep]:
+    """Those of the run's direction, in the order they are gone through. Whoever holds the run alone writes them."""
+    way = "DESC" if run.direction == Direction.UNDO else "ASC"
+    return rows.listed(RunStep, f"run_id = %s AND direction = %s ORDER BY position {way}", (run.pk, run.direction))
+
+
+def behind(row: RunStep, among: list[RunStep]) -> RunStep | None:
+    """The row after this one, or None when it is the last."""
+    return next(iter(among[among.index(row) + 1 :]), None)
+
+
 def is_open(run: Run, row: RunStep) -> bool:
     """Whether `row` still waits for its record: a COMMIT may have arrived although the answer to it did not."""
     mine = "id = %s AND state = 'started' AND fence = %s"
     return rows.found(RunStep, mine, (row.pk, run.fence)) is not None
-
-
-def _after(row: RunStep) -> tuple[str, tuple[object, ...]]:
-    """The condition for the step behind this one, in its direction."""
-    way = "position > %s ORDER BY position" if row.direction == Direction.DO else "position < %s ORDER BY position DESC"
-    return f"run_id = %s AND direction = %s AND {way} LIMIT 1", (row.run_id, row.direction, row.position)
 
 
 def _write(row: RunStep, **changes: object) -> None:

@@ -12,12 +12,17 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.db import connection
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
 Row = TypeVar("Row", bound=Model)
 
 NOW = timedelta(0)
 """As the value of a column of times: the database's clock. Any timedelta there is that clock plus so much."""
+
+
+IDLE_LIMIT = "set_config('idle_in_transaction_session_timeout', %s, true), "
 
 
 Changes = Mapping[str, object]
@@ -29,32 +34,44 @@ def written(
     conditions: Sequence[object],
     changes: Changes,
     *,
-    beside: tuple[Model, Changes] | None = None,
+    then: Sequence[tuple[Model, Changes]] = (),
+    idle_s: float | None = None,
 ) -> bool:
     """Write `changes` to the row if `where` holds as well, and bring `row` up to date. False: it does not hold.
 
-    `beside` is another row and its changes, written in the same statement and not read.
+    `then` are other rows and their changes: one after the other, in the same statement, if that row was written. They
+    are not read. For `idle_s` see `locked`.
     """
     text, values = _update(row, changes)
-    statement = f"{text} AND {where} RETURNING {_columns(type(row))}"
-    if beside is not None:
-        first, before = _update(*beside)
-        statement, values = f"WITH beside AS ({first}) {statement}", (*before, *values)
-    return _filled(row, statement, (*values, *conditions))
-
-
-def written_then(row: Row, changes: Changes, where: str, conditions: Sequence[object]) -> Row | None:
-    """Write `changes` to the row, without reading it, and give the first other row that `where` names, or None."""
-    text, values = _update(row, changes)
-    other = type(row)()
-    statement = f"WITH written AS ({text}) {_select(type(row), where, '')}"
-    return other if _filled(other, statement, (*values, *conditions)) else None
+    texts = [f"{text} AND {where} RETURNING {_columns(type(row))}"]
+    parameters = [*values, *conditions]
+    for number, (other, changed) in enumerate(then):
+        text, values = _update(other, changed, after=f"written_{number}")
+        texts.append(f"{text} RETURNING 1")
+        parameters += values
+    named = ", ".join(f"written_{number} AS ({text})" for number, text in enumerate(texts))
+    if idle_s is not None:
+        statement = f"WITH {named} SELECT {IDLE_LIMIT}{_columns(type(row))} FROM written_0"
+        return _filled(row, statement, (*parameters, _milliseconds(idle_s)), skip=1)
+    statement = f"WITH {named} SELECT {_columns(type(row))} FROM written_0" if then else texts[0]
+    return _filled(row, statement, parameters)
 
 
 def found(model: type[Row], where: str, conditions: Sequence[object]) -> Row | None:
     """The first row of `model` that `where`, with its ORDER BY, names; or None."""
     row = model()
     return row if _filled(row, _select(model, where, ""), conditions) else None
+
+
+def listed(model: type[Row], where: str, conditions: Sequence[object]) -> list[Row]:
+    """All of them."""
+    with _cursor() as cursor:
+        cursor.execute(_select(model, where, ""), conditions)  # type: ignore[arg-type]  # as in _filled
+        found = cursor.fetchall()
+    rows = [model() for _each in found]
+    for row, values in zip(rows, found, strict=True):
+        _fill(row, values)
+    return rows
 
 
 def given(model: type[Row], function: str, arguments: Sequence[object]) -> Row | None:
@@ -68,38 +85,54 @@ def locked(row: Model, where: str, conditions: Sequence[object], *, idle_s: floa
 
     PostgreSQL ends the session if the transaction then idles for `idle_s` seconds.
     """
-    limit = "set_config('idle_in_transaction_session_timeout', %s, true), "
-    statement = _select(type(row), f"id = %s AND {where} FOR NO KEY UPDATE", limit)
-    return _filled(row, statement, (f"{idle_s * 1000:.0f}ms", row.pk, *conditions), skip=1)
+    statement = _select(type(row), f"id = %s AND {where} FOR NO KEY UPDATE", IDLE_LIMIT)
+    return _filled(row, statement, (_milliseconds(idle_s), row.pk, *conditions), skip=1)
+
+
+def _cursor() -> CursorWrapper:
+    """As `connection.cursor()`, but one whose statements the server prepares, as often as the settings say."""
+    connection.ensure_connection()
+    cursor: CursorWrapper = connection._prepare_cursor(ServerBindingCursor(connection.connection))  # type: ignore[attr-defined, call-arg]  # noqa: SLF001
+    return cursor
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"
 
 
 def _filled(row: Model, statement: str, parameters: Sequence[object], *, skip: int = 0) -> bool:
     """Run a statement that gives one row of this model behind `skip` other columns."""
-    with connection.cursor() as cursor:
+    with _cursor() as cursor:
         cursor.execute(statement, parameters)  # type: ignore[arg-type]  # UUIDs too: psycopg adapts them
         values = cursor.fetchone()
     if values is None:
         return False
-    for (name, load), value in zip(_loads(type(row)), values[skip:], strict=True):
-        setattr(row, name, value if load is None or value is None else load(value))
-    row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001  as Model.from_db does
+    _fill(row, values[skip:])
     return True
 
 
-def _update(row: Model, changes: Changes) -> tuple[str, tuple[object, ...]]:
-    """The statement as far as the row's id, and its values."""
+def _fill(row: Model, values: Sequence[Any]) -> None:
+    for (name, load), value in zip(_loads(type(row)), values, strict=True):
+        setattr(row, name, value if load is None or value is None else load(value))
+    row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001  as Model.from_db does
+
+
+def _update(row: Model, changes: Changes, *, after: str = "") -> tuple[str, tuple[object, ...]]:
+    """The statement as far as the row's id, and its values; `after` is what else must have given a row."""
     model = type(row)
     timed = frozenset(name for name, value in changes.items() if isinstance(value, timedelta))
     values = (value if name in timed else _dumped(model, name, value) for name, value in changes.items())
-    return _update_text(model, tuple(changes), timed), (*values, row.pk)
+    return _update_text(model, tuple(changes), timed, after), (*values, row.pk)
 
 
 @lru_cache(maxsize=256)
-def _update_text(model: type[Model], names: tuple[str, ...], timed: frozenset[str]) -> str:
+def _update_text(model: type[Model], names: tuple[str, ...], timed: frozenset[str], after: str) -> str:
     settings = ", ".join(
         f"{_column(model, name)} = {'statement_timestamp() + %s' if name in timed else '%s'}" for name in names
     )
-    return f"UPDATE {model._meta.db_table} SET {settings} WHERE id = %s"  # noqa: SLF001
+    table = model._meta.db_table  # noqa: SLF001
+    source = f" FROM {after}" if after else ""
+    return f"UPDATE {table} SET {settings}{source} WHERE {table}.id = %s"
 
 
 @lru_cache(maxsize=64)

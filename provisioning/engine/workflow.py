@@ -14,7 +14,9 @@ from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_typ
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Model
 
+from provisioning.engine import rows
 from provisioning.engine.fence import checked, fenced_transaction
 from provisioning.models import Claim, Direction, Queue, Run, RunStep, StepState
 
@@ -29,10 +31,12 @@ class Done:
     """The step's effect is there. `output` is kept (16 kB of JSON at most) and shown to later steps: never a secret.
 
     `also` writes control rows in the transaction that records the step: exactly once, and only while the lease is ours.
+    So are `rows`, each with its changes, which need no transaction for themselves: one statement records it all.
     """
 
     output: dict[str, Any] = field(default_factory=dict)
     also: Callable[[], object] | None = None
+    rows: tuple[tuple[Model, rows.Changes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +230,12 @@ class Workflow:
 
     def load(self, row: Mapping[str, Any]) -> Any:
         """The dataclass again. Fields that the row lacks take their defaults: old rows meet new code at a deploy."""
+        return self.input(**{name: _typed(hint, row[name]) for name, hint in self._hints.items() if name in row})
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
         hints = get_type_hints(self.input)
-        return self.input(**{f.name: _typed(hints[f.name], row[f.name]) for f in fields(self.input) if f.name in row})
+        return {field.name: hints[field.name] for field in fields(self.input)}
 
 
 def _typed(hint: Any, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from provisioning.databases.tiers import LoginRole, TenantDatabase
+from provisioning.engine.rows import NOW, Changes
 from provisioning.engine.workflow import Body, Done, Outcome, StepContext
 from provisioning.models import Handle, Provider, Resource, ResourceKind, Shuttable
 from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageCredentialsProvider
@@ -41,10 +42,19 @@ def context_of(ctx: StepContext) -> TenantContext:
 
 def handle_of(ctx: StepContext, kind: ResourceKind) -> Handle:
     """What the tenant's provider of this kind needs to find its thing."""
-    if "handles" not in ctx.known:
-        ctx.known["handles"] = dict(Resource.objects.filter(tenant=ctx.tenant_id).values_list("kind", "handle"))
-    handle: Handle = ctx.known["handles"][kind]
+    handle: Handle = _resource(ctx, kind).handle
     return handle
+
+
+def _resource(ctx: StepContext, kind: ResourceKind) -> Resource:
+    if "resources" not in ctx.known:
+        ctx.known["resources"] = {each.kind: each for each in Resource.objects.filter(tenant=ctx.tenant_id)}
+    resource: Resource = ctx.known["resources"][kind]
+    return resource
+
+
+def _marked(ctx: StepContext, kind: ResourceKind, state: Resource.State) -> tuple[Resource, Changes]:
+    return _resource(ctx, kind), {"state": state, "updated_at": NOW}
 
 
 def plan_resources(tenant: TenantContext) -> None:
@@ -58,7 +68,7 @@ def make(kind: ResourceKind) -> Body:
     def do(ctx: StepContext) -> Outcome:
         handle = handle_of(ctx, kind)
         PROVIDERS[kind].provision(context_of(ctx), handle, claim=ctx.claim)
-        return Done({"handle": handle}, also=lambda: Resource.objects.mark(ctx.tenant_id, kind, Resource.State.READY))
+        return Done({"handle": handle}, rows=(_marked(ctx, kind, Resource.State.READY),))
 
     return do
 
@@ -68,7 +78,7 @@ def remove(kind: ResourceKind) -> Body:
 
     def undo(ctx: StepContext) -> Outcome:
         PROVIDERS[kind].deprovision(context_of(ctx), handle_of(ctx, kind), claim=ctx.claim)
-        return Done(also=lambda: Resource.objects.mark(ctx.tenant_id, kind, Resource.State.REMOVED))
+        return Done(rows=(_marked(ctx, kind, Resource.State.REMOVED),))
 
     return undo
 
@@ -77,15 +87,13 @@ def add_domain(ctx: StepContext) -> Outcome:
     """The host name is a row of the control database: written in the transaction that records the step."""
     handle = handle_of(ctx, ResourceKind.DOMAIN)
     PROVIDERS[ResourceKind.DOMAIN].provision(context_of(ctx), handle, claim=ctx.claim)
-    Resource.objects.mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.READY)
-    return Done({"handle": handle})
+    return Done({"handle": handle}, rows=(_marked(ctx, ResourceKind.DOMAIN, Resource.State.READY),))
 
 
 def remove_domain(ctx: StepContext) -> Outcome:
     handle = handle_of(ctx, ResourceKind.DOMAIN)
     PROVIDERS[ResourceKind.DOMAIN].deprovision(context_of(ctx), handle, claim=ctx.claim)
-    Resource.objects.mark(ctx.tenant_id, ResourceKind.DOMAIN, Resource.State.REMOVED)
-    return Done()
+    return Done(rows=(_marked(ctx, ResourceKind.DOMAIN, Resource.State.REMOVED),))
 
 
 def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:

@@ -121,6 +121,11 @@ def _cancel(ctx: StepContext, *, first: bool) -> None:
         control.cancel(Run.objects.get(pk=ctx.run_id), reason="not wanted any more", actor=BOB)
 
 
+def _claimed(ctx: StepContext, *, first: bool) -> None:
+    """Another worker takes the run over while the body runs."""
+    Run.objects.filter(pk=ctx.run_id).update(fence=ctx.fence + 1_000_000)
+
+
 TROUBLE: dict[str, Trouble] = {
     "transient": _transient,
     "transient once": _transient_once,
@@ -137,6 +142,7 @@ TROUBLE: dict[str, Trouble] = {
     "too much": _too_much,
     "pause": _pause,
     "cancel": _cancel,
+    "claimed": _claimed,
 }
 
 

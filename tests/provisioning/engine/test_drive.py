@@ -145,6 +145,11 @@ def test_a_spent_slice_gives_the_run_back_at_the_next_boundary(begin: Begin) -> 
     assert drive_on(run).state == "succeeded"
 
 
+def test_whoever_lost_the_run_while_a_body_ran_records_nothing(begin: Begin) -> None:
+    run = drive(begin(trouble={"survey": "claimed"}))
+    assert (run.step, run.steps.get(name="survey").state) == ("survey", StepState.STARTED)
+
+
 def test_every_end_is_told_to_integrations_and_to_the_audit_log(begin: Begin, acme: Tenant) -> None:
     drive_on(begin())
     drive_on(begin(trouble={"foundation": "permanent"}))
