@@ -34,7 +34,8 @@ KEY_BYTES, BLOCK_BYTES = 32, 64  # SHA-256 and its block (RFC 2104)
 INNER, OUTER = bytes(value ^ 0x36 for value in range(256)), bytes(value ^ 0x5C for value in range(256))
 
 _INSTALL = sql.SQL(Path(__file__).with_name("guard.sql").read_text())
-ENTER = f"SELECT {ddl.GUARD}.enter(%s, %s, %s, %s, %s, %s)"
+LETS_IN = f"{ddl.GUARD}.enter(%s, %s, %s, %s, %s, %s)"
+ENTER = f"SELECT {LETS_IN}"
 _OPEN = f"""
     INSERT INTO {ddl.GUARD}.placement (tenant, incarnation, open) VALUES (%s, %s, true)
     ON CONFLICT (tenant) DO UPDATE SET incarnation = excluded.incarnation, open = true

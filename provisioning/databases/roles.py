@@ -43,6 +43,7 @@ from tenants.states import Tier
 
 PASSWORD_BYTES = 32
 ERROR = Severity.ERROR
+_ENTER = f"SELECT set_config('search_path', %s, true), {guard.LETS_IN}"
 # Guard rails, not walls: a session may change them (isolation rests on grants alone).
 SETTINGS = {
     "statement_timeout": "60s",
@@ -164,7 +165,7 @@ class LoginRole:
     def _logs_in(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
         role, hint = handle["role"], _cure(handle)
         try:
-            with self._session(tenant, handle) as own, own.transaction():
+            with self._session(tenant, handle) as own:
                 if tenant.tier == Tier.POOL:
                     enter(own, tenant)
         except psycopg.OperationalError as error:
@@ -229,8 +230,7 @@ def enter(connection: Connection, tenant: TenantContext) -> None:
 
     Raises psycopg.errors.InsufficientPrivilege when the guard refuses.
     """
-    run(connection, "SELECT set_config('search_path', %s, true)", tenant.schema)
-    run(connection, guard.ENTER, *mint(tenant, guard.context_key(tenant)))
+    run(connection, _ENTER, tenant.schema, *mint(tenant, guard.context_key(tenant)))
 
 
 def log_in(tenant: TenantContext, role: str, password: str) -> Connection:

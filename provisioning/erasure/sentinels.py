@@ -14,11 +14,9 @@ and the certificate says that there was no sentinel.
 """
 
 from botocore.exceptions import ClientError
-from django.conf import settings
-from redis import Redis
 
 from provisioning.providers.bucket import own_place, place_of
-from provisioning.providers.cache import cache_errors
+from provisioning.providers.cache import cache_errors, client
 from provisioning.providers.s3 import error_code, s3_client, s3_errors
 from tenants.context import TenantContext
 from tenants.placement import SENTINEL, cache_sentinel
@@ -37,8 +35,8 @@ def plant_in_bucket(tenant: TenantContext) -> None:
 
 def plant_in_cache(tenant: TenantContext) -> None:
     """A key of no life, so that closing one leaves it. Raises CacheUnreachable, CacheRefused."""
-    with cache_errors(), Redis.from_url(settings.CACHE_URL, socket_connect_timeout=2, socket_timeout=5) as client:
-        client.set(cache_sentinel(tenant.tenant_id), "1")
+    with cache_errors():
+        client().set(cache_sentinel(tenant.tenant_id), "1")
 
 
 def said(*, before: bool | None, now: bool | None) -> str:

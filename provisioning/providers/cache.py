@@ -59,8 +59,8 @@ class CacheNamespace:
         """Write one key, read it back and remove it: the namespace is usable, and empty again."""
         probe = f"{_own_namespace(tenant, handle)}probe:{claim.run_id.hex}"
         with cache_errors():
-            _client().set(probe, "1", ex=60)  # gone in a minute even if we are killed before the next line
-            if _client().getdel(probe) is None:
+            client().set(probe, "1", ex=60)  # gone in a minute even if we are killed before the next line
+            if client().getdel(probe) is None:
                 raise CacheRefused("The cache took a key and did not keep it.", cure="Give it memory: see `maxmemory`.")
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
@@ -83,14 +83,14 @@ class CacheNamespace:
     def erase(self, tenant: TenantContext, handle: Handle, *, limit: int) -> int:
         with cache_errors():
             doomed = list(islice(_keys(f"{_own_namespace(tenant, handle)}*"), limit))
-            return int(_client().unlink(*doomed)) if doomed else 0
+            return int(client().unlink(*doomed)) if doomed else 0
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
         for _chunk in range(CHUNKS_PER_CALL):
             if not self.erase(tenant, handle, limit=SCAN_COUNT):
                 break
         with cache_errors():
-            _client().unlink(cache_sentinel(tenant.tenant_id))
+            client().unlink(cache_sentinel(tenant.tenant_id))
         if left := self.count(tenant, handle):
             raise CacheUnreachable(f"{left} cache keys are left; the rest goes next time.", left=left)
 
@@ -124,10 +124,11 @@ class NotOwnNamespace(Permanent):
 
 
 def _keys(pattern: str) -> Iterator[bytes]:
-    return _client().scan_iter(match=pattern, count=SCAN_COUNT)
+    return client().scan_iter(match=pattern, count=SCAN_COUNT)
 
 
-def _client() -> "Redis":
+def client() -> "Redis":
+    """Of this process, kept connected."""
     return _connected(settings.CACHE_URL, os.getpid())
 
 

@@ -120,8 +120,8 @@ def session_policy(place: Place) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [listing, objects]}
 
 
-MOST_PROVED = 8
-_proved: dict[UUID, StorageCredentials] = {}
+MOST_KEPT = 8
+_vended: dict[UUID, StorageCredentials] = {}
 """By life of a tenant: the session of its onboarding, for the first look at what it reaches. Each later look vends."""
 
 
@@ -134,16 +134,13 @@ class StorageCredentialsProvider:
         return place_of(tenant)
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
-        """Vend once and list the own place with it: a store that cannot fails the onboarding, not the tenant."""
-        credentials = vend(tenant, handle)
-        with s3_errors("list with vended credentials", credentials.bucket), credentials.held() as client:
-            client.list_objects_v2(Bucket=credentials.bucket, Prefix=credentials.prefix, MaxKeys=1)
-        _proved[tenant.incarnation] = credentials
-        while len(_proved) > MOST_PROVED:
-            _proved.pop(next(iter(_proved)), None)
+        """Vend once: a store that cannot fails the onboarding, not the tenant. What it reaches, `verify` looks at."""
+        _vended[tenant.incarnation] = vend(tenant, handle)
+        while len(_vended) > MOST_KEPT:
+            _vended.pop(next(iter(_vended)), None)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
-        credentials = _proved.pop(tenant.incarnation, None) or vend(tenant, handle)
+        credentials = _vended.pop(tenant.incarnation, None) or vend(tenant, handle)
         own = Place(credentials.bucket, credentials.prefix)
         with credentials.held() as client:
             found = [*_too_narrow(client, own), *_beyond(client, own)]

@@ -29,14 +29,13 @@ class HostName:
         return {"domain": f"{tenant.slug}.{settings.TENANT_DOMAIN}".lower()}
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002  rows need no token
-        domain, _made = Domain.objects.get_or_create(
-            domain=handle["domain"], defaults={"tenant_id": tenant.tenant_id, "is_primary": True}
-        )
-        if domain.tenant_id != tenant.tenant_id:
+        name = Domain(domain=handle["domain"], tenant_id=tenant.tenant_id, is_primary=True)
+        Domain.objects.bulk_create([name], ignore_conflicts=True)
+        if not _leads_to(tenant, handle):
             raise DomainTaken(f"{handle['domain']} leads to another tenant.")
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:
-        if not Domain.objects.filter(domain=handle["domain"], tenant_id=tenant.tenant_id).exists():
+        if not _leads_to(tenant, handle):
             yield Finding(
                 code="domain.missing",
                 severity=Severity.ERROR,
@@ -55,3 +54,7 @@ class HostName:
 
     def deprovision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
         Domain.objects.filter(domain=handle["domain"], tenant_id=tenant.tenant_id).delete()
+
+
+def _leads_to(tenant: TenantContext, handle: Handle) -> bool:
+    return Domain.objects.filter(domain=handle["domain"], tenant_id=tenant.tenant_id).exists()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -31,6 +31,15 @@ INDEX = "tenant.index"
 SETTLES_IN = timedelta(seconds=2 * seam.KEPT_S)
 """After this a retired key writes nothing any more: no process knows it as the active one longer than half of that, and
 no transaction of a tenant's lasts the other half."""
+_FIRST = """
+INSERT INTO data_key (key_id, wrapped, owner_ref, purpose, state)
+SELECT wanted.*, 'active' FROM (VALUES (%s, %s, %s, %s)) AS wanted (key_id, wrapped, owner_ref, purpose)
+WHERE NOT EXISTS (
+    SELECT FROM data_key AS known
+    WHERE known.owner_ref = wanted.owner_ref AND known.purpose = wanted.purpose AND known.state <> 'destroyed'
+)
+ON CONFLICT DO NOTHING
+"""
 
 
 class KeyringUnreachable(Transient):
@@ -75,10 +84,11 @@ class DataKeys:
         return {"owner_ref": str(tenant.tenant_id), "purpose": PURPOSE}
 
     def provision(self, tenant: TenantContext, handle: Handle, *, claim: Claim) -> None:  # noqa: ARG002
-        """Observe, insert, observe: of two at once the partial unique constraint lets one win, and both agree on it."""
+        """Insert unless there is one, observe: of two at once the unique constraint lets one win, for both."""
         with keyring_errors():
-            if not _usable(tenant, handle):
-                DataKey.objects.bulk_create([_new(tenant.tenant_id, handle["purpose"])], ignore_conflicts=True)
+            fresh = _new(tenant.tenant_id, handle["purpose"])
+            with connections["keyring"].cursor() as cursor:
+                cursor.execute(_FIRST, (fresh.key_id, fresh.wrapped, fresh.owner_ref, fresh.purpose))  # type: ignore[arg-type]  # as in rows.py
             data_key(tenant, handle)
 
     def verify(self, tenant: TenantContext, handle: Handle) -> Iterator[Finding]:

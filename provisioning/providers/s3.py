@@ -234,7 +234,7 @@ def _descriptions() -> botocore.loaders.Loader:
 
 def _options(service: str) -> dict[str, Any]:
     """Short timeouts and no retries of its own: the engine retries, and shows that it does."""
-    config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+    config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1}, user_agent="tenure")
     if service == "s3":  # a store of one's own is one host name, not one per bucket
         style: Any = {"addressing_style": "path" if settings.S3_ENDPOINT_URL else "auto"}
         config = config.merge(Config(signature_version="s3v4", s3=style))

@@ -12,11 +12,12 @@ from provisioning.engine.record import ENGINE
 from provisioning.engine.workflow import Again, Body, Done, Outcome, Step, StepContext, Workflow
 from provisioning.erasure import sentinels
 from provisioning.errors import Permanent
-from provisioning.models import Queue, Resource, ResourceKind
+from provisioning.models import Queue, ResourceKind
 from provisioning.rollout.holding import at_work_in
 from provisioning.workflows.resources import (
     add_domain,
     context_of,
+    handle_of,
     keep,
     make,
     observe,
@@ -57,7 +58,7 @@ def validate(ctx: StepContext) -> Outcome:
     """Refuse early what cannot end well: no release to copy, or a tenant that is not waiting to be made."""
     if current_release() is None:
         raise NoRelease
-    tenant = Tenant.objects.get(pk=ctx.tenant_id)
+    tenant = Tenant.objects.only("slug", "state").get(pk=ctx.tenant_id)
     if tenant.state != TenantState.PROVISIONING:
         raise Permanent(f"Tenant {tenant.slug} is {tenant.state}, not provisioning.")
     return Done()
@@ -79,14 +80,15 @@ def reserve_placement(ctx: StepContext) -> Outcome:
 
     The release of a pool's tables is among them, so this waits while a rollout changes it.
     """
-    tenant = Tenant.objects.get(pk=ctx.tenant_id)
-    placement = Placement.objects.filter(tenant=tenant, active=True).select_related("cluster").first()
-    if placement is None:
-        placement = reserve(tenant, Tier(ctx.input.tier))
-    if (rollout := at_work_in(placement.pool_id, since=ctx.run.created_at)) is not None:
+    try:
+        tenant = context_of(ctx)
+    except Placement.DoesNotExist:
+        reserve(Tenant.objects.get(pk=ctx.tenant_id), Tier(ctx.input.tier))
+        tenant = context_of(ctx)
+    if (rollout := at_work_in(tenant.pool_id, since=ctx.run.created_at)) is not None:
         return Again(WHILE_MIGRATED, note=f"Rollout {rollout.public_id} is at work in its pool.")
-    plan_resources(placement.context_of(tenant))
-    return Done({"cluster": placement.cluster.name, "database": placement.database, "schema": placement.schema})
+    plan_resources(tenant)
+    return Done({"cluster": tenant.cluster, "database": tenant.database, "schema": tenant.schema})
 
 
 def give_placement_back(ctx: StepContext) -> Outcome:
@@ -110,7 +112,7 @@ def verify(ctx: StepContext) -> Outcome:
 def activate(ctx: StepContext) -> Outcome:
     """Open the doors: the state is the last thing that changes."""
     tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
-    copied = Resource.objects.of(tenant.pk, ResourceKind.DATABASE).handle["release"]  # another may be current by now
+    copied = handle_of(ctx, ResourceKind.DATABASE)["release"]  # another may be current by now
     tenant.to(TenantState.ACTIVE, release=copied)
     events.record(EventType.TENANT_ACTIVATED, tenant_id=tenant.pk, operation=ctx.run_id)
     state_changed(ctx)
