@@ -11,6 +11,9 @@ newer claim either finds the session and ends it, or is found by it: a second co
 whether the first is alive, and only then acts. The name alone would not do: a former run's fence row may not be
 committed yet, and then nothing tells whose sessions to look for.
 
+Nearly always nobody else is at work. Whoever gets the lock for itself alone has seen that, and need not read pg_locks,
+which costs as much as the rest of an opening; then it shares the lock like everybody.
+
 A session that serves one claim after the other (see servers' Note [Sessions are kept]) is as good as a new one: between
 two it holds no lock, and it gets its name before the lock. A worker that wakes late takes the lock anew, and finds no
 row to raise.
@@ -41,17 +44,18 @@ _RAISE = sql.SQL(
     RETURNING fence
     """
 ).format(house=sql.Identifier(HOUSE))
+_TAKE_PLACE = """
+    SELECT alone, pg_advisory_lock_shared(key), CASE WHEN alone THEN pg_advisory_unlock(key) END
+    FROM (SELECT key, pg_try_advisory_lock(key) AS alone FROM (SELECT %s::bigint AS key) AS wanted OFFSET 0) AS tried
+"""
 # pg_locks shows a bigint key in two halves, and objsubid 1 for "one key" (PostgreSQL 18, "pg_locks"). Names are asked
 # for by process id, and only where somebody else is at work: pg_stat_activity would look at every session each time.
-_AT_WORK = sql.SQL(
-    """
-    SELECT pg_advisory_lock_shared({key});
+_AT_WORK = """
     SELECT held.pid, session.application_name
     FROM pg_locks AS held CROSS JOIN LATERAL pg_stat_get_activity(held.pid) AS session
-    WHERE locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = {key}
-    AND held.pid <> pg_backend_pid() AND session.application_name LIKE 'tenure:%'
-    """
-)
+    WHERE locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = %s
+    AND held.pid <> pg_backend_pid() AND session.application_name LIKE 'tenure:%%'
+"""
 _END = "SELECT pg_terminate_backend(pid, %s) FROM unnest(%s::int[]) AS pid"
 
 
@@ -102,7 +106,9 @@ def _at_work(tenant: TenantContext, claim: Claim, cluster: Cluster, database: st
 
 def _end_older_sessions(connection: Connection, tenant: TenantContext, claim: Claim) -> None:
     """Take our own place among the sessions at work on the tenant, then end those of older claims."""
-    at_work = run(connection, _AT_WORK.format(key=sql.Literal(_lock_of(tenant.tenant_id))))
+    key = _lock_of(tenant.tenant_id)
+    ((alone, *_taken),) = run(connection, _TAKE_PLACE, key)
+    at_work = [] if alone else run(connection, _AT_WORK, key)
     if older := [pid for pid, name in at_work if _fence_in(name) < claim.fence]:
         run(connection, _END, END_WITHIN_MS, older)
 

@@ -1,5 +1,6 @@
 """One tenant's rows in the tables of its pool: put there, counted, and taken out again."""
 
+from functools import lru_cache
 from uuid import UUID
 
 from psycopg import sql
@@ -23,6 +24,7 @@ _BIGGEST = """
     ORDER BY pg_relation_size(c.oid) DESC, c.relname LIMIT %s
 """
 _TENANT = sql.Identifier(pooling.TENANT_ID)
+_NOBODY = UUID(int=0)
 # With a query behind it in one text, which is one transaction where none is open: no round trip of its own.
 _AS_VERIFIER = sql.SQL("SET LOCAL ROLE {}; ").format(sql.Identifier(ddl.VERIFIER))
 TRIGGERS = """
@@ -53,11 +55,16 @@ def counts(connection: Connection, schema: str, tenant_id: UUID, names: list[str
     """Rows of one tenant by table, as the verifier sees them."""
     if not names:
         return {}
-    one = "SELECT {} AS name, count(*) FROM {} WHERE {} = {}"
-    column, tenant = sql.Identifier(pooling.TENANT_ID), sql.Literal(tenant_id)
-    each = [sql.SQL(one).format(sql.Literal(name), sql.Identifier(schema, name), column, tenant) for name in names]
-    counted = _AS_VERIFIER + sql.SQL(" UNION ALL ").join(each)
+    counted = _counting(schema, tuple(names)).replace(_NOBODY.hex, tenant_id.hex)
     return {str(name): int(number) for name, number in run(connection, counted)}
+
+
+@lru_cache(maxsize=MOST_TEXTS)
+def _counting(schema: str, names: tuple[str, ...]) -> str:
+    one = "SELECT {} AS name, count(*) FROM {} WHERE {} = {}"
+    nobody = sql.Literal(_NOBODY)
+    each = [sql.SQL(one).format(sql.Literal(name), sql.Identifier(schema, name), _TENANT, nobody) for name in names]
+    return (_AS_VERIFIER + sql.SQL(" UNION ALL ").join(each)).as_string()
 
 
 def largest(connection: Connection, schema: str, *, limit: int) -> list[UUID]:

@@ -23,6 +23,7 @@ from tenants.models import Cluster, Pool
 PURPOSE = "pool"
 PREFIX = "pool_"
 PASSWORD_BYTES = 32
+_TO_WORK_IN = ("schema", "release", "sealed_password", "cluster__name", "cluster__sealed_url", "cluster__database")
 
 
 class ReleaseCannotBePooled(Permanent):
@@ -109,8 +110,8 @@ def change_pool(*, pool: Pool, actor: Actor, state: str | None = None, capacity:
 
 
 def pool_of(tenant: TenantContext) -> Pool:
-    """The tenant's pool, with its cluster. Raises LookupError for a tenant that is in none."""
-    return Pool.objects.select_related("cluster").get(pk=_pool_id(tenant))
+    """The tenant's pool and its cluster, as far as working in it needs them. Raises LookupError for who is in none."""
+    return Pool.objects.select_related("cluster").only(*_TO_WORK_IN).get(pk=_pool_id(tenant))
 
 
 def pool_release(tenant: TenantContext) -> str:

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -132,6 +133,7 @@ def open_url(url: str, *, subject: str, **overrides: str | int | None) -> Connec
         return _open(_conninfo(url, **given))
 
 
+@lru_cache(maxsize=64)
 def _conninfo(url: str, **given: str | int) -> str:
     return make_conninfo(url, **SESSION | {"options": OPTIONS} | given)
 

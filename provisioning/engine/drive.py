@@ -153,7 +153,11 @@ class Turn:
 
     def _look_and_start(self, ended: tuple[RunStep, Outcome | Failure] | None) -> RunStep | None:
         """Record how the last body ended, see what is wanted of the run by now, and start what comes next, if any."""
-        following = None if ended is None else self._settle(*ended)
+        if ended is None:
+            self.rows = record.rows_of(self.run)
+            following = next((row for row in self.rows if row.name == self.run.step), None)
+        else:
+            following = self._settle(*ended)
         if not self.run.held:
             return None
         return record.started(self.run, self.workflow, give_back=monotonic() > self.until, row=following)

@@ -111,7 +111,7 @@ def verify(ctx: StepContext) -> Outcome:
 
 def activate(ctx: StepContext) -> Outcome:
     """Open the doors: the state is the last thing that changes."""
-    tenant = Tenant.objects.select_for_update().get(pk=ctx.tenant_id)
+    tenant = Tenant.objects.select_for_update().only("slug", "state").get(pk=ctx.tenant_id)
     copied = handle_of(ctx, ResourceKind.DATABASE)["release"]  # another may be current by now
     tenant.to(TenantState.ACTIVE, release=copied)
     events.record(EventType.TENANT_ACTIVATED, tenant_id=tenant.pk, operation=ctx.run_id)
