@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from provisioning.engine import bell, record
+from provisioning.engine import bell, record, telling
 from provisioning.engine.fence import fenced
 from provisioning.engine.rows import NOW
 from provisioning.errors import PastPivot, ReasonMissing
@@ -131,9 +131,9 @@ def _acting(
     with transaction.atomic():
         run.refresh_from_db(from_queryset=Run.objects.select_for_update(no_key=True))
         _allow(run, verb)
-        record.write_event(run, kind, detail=reason or "", actor=actor)
+        telling.write_event(run, kind, detail=reason or "", actor=actor)
         yield
-        record.write_audit(run, action, actor=actor, outcome=Outcome.DONE, reason=reason or "")
+        telling.write_audit(run, action, actor=actor, outcome=Outcome.DONE, reason=reason or "")
         bell.ring_after_commit(Queue(run.queue))
 
 

@@ -4,33 +4,23 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models.functions import Now
 
-from provisioning.engine import rows
+from provisioning.engine import rows, telling
 from provisioning.engine.failure import Failure, Verdict, jitter
 from provisioning.engine.fence import fenced, unhindered
 from provisioning.engine.rows import NOW
 from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Step, Workflow
-from provisioning.models import Control, Direction, EventKind, Run, RunEvent, RunState, RunStep, StepState
-from tenants import audit, events
-from tenants.audit import Actor, AuditAction, ObjectType
+from provisioning.models import Control, Direction, EventKind, Run, RunState, RunStep, StepState
+from tenants.audit import Actor
 
-ENGINE = Actor("system", "engine", "the engine")
 MOST_CRASHES = 5
 LONGEST_OUTPUT = 16_384  # bytes of JSON: an output is a reference, not a payload
 PAUSED_FOR, PARKED_FOR, WAITS_FOR = timedelta(days=7), timedelta(hours=24), timedelta(hours=1)
 GIVEN_UP = "It is not tried again by itself any more. Remove the cause, then retry it; or undo what was made."
 FREED: dict[str, Any] = {"lease_until": None, "owner": ""}
-
-ENDS = {
-    RunState.SUCCEEDED: (AuditAction.OPERATION_SUCCEEDED, events.EventType.OPERATION_SUCCEEDED),
-    RunState.FAILED: (AuditAction.OPERATION_FAILED, events.EventType.OPERATION_FAILED),
-    RunState.CANCELLED: (AuditAction.OPERATION_CANCELLED, events.EventType.OPERATION_CANCELLED),
-    RunState.PARKED: (AuditAction.OPERATION_PARKED, events.EventType.OPERATION_PARKED),
-}
 
 
 class OutputTooLong(ValueError):
@@ -180,7 +170,7 @@ def raised(run: Run, workflow: Workflow, row: RunStep, failed: Failure) -> None:
     run.refresh_from_db()  # what an atomic body wrote before it failed was rolled back
     row.refresh_from_db()
     step, attempts = workflow[row.name], run.attempts + 1
-    write_event(run, EventKind.FAILED, detail=f"{failed.code}: {failed.detail}", began_at=row.started_at)
+    telling.write_event(run, EventKind.FAILED, detail=f"{failed.code}: {failed.detail}", began_at=row.started_at)
     _write(row, attempts=row.attempts + 1, note=failed.detail[:500])
     again = failed.verdict is Verdict.TRY_AGAIN and run.control != Control.CANCEL
     if again and attempts < step.attempts:
@@ -208,7 +198,7 @@ def may_turn_back(run: Run) -> bool:
 
 def turn_back(run: Run, workflow: Workflow) -> None:
     """Write the undo rows of all that was begun, the failed step itself first, and point the cursor at it."""
-    write_event(run, EventKind.TURNED_BACK)
+    telling.write_event(run, EventKind.TURNED_BACK)
     begun = run.steps.filter(direction=Direction.DO).exclude(state=StepState.PENDING)
     begun.filter(state__in=[StepState.STARTED, StepState.WAITING]).update(state=StepState.FAILED, finished_at=Now())
     undone = [
@@ -237,13 +227,13 @@ def pause(run: Run, row: RunStep) -> None:
     fenced(run, **FREED, state=RunState.PAUSED, control=None, deadline_at=PAUSED_FOR)
 
 
-def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> None:
+def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = telling.ENGINE) -> None:
     """Stop for a person. The error says why; the exits are in control.py."""
     cause = cause_of(run) if run.direction == Direction.UNDO else None
     if failed.verdict == Verdict.TRY_AGAIN:
         failed = replace(failed, hint=GIVEN_UP)
     _write(row, state=StepState.FAILED, crashes=row.crashes + int(failed.code == "WORKER_DIED"))
-    write_event(run, EventKind.PARKED, detail=f"{failed.code}: {failed.detail}")
+    telling.write_event(run, EventKind.PARKED, detail=f"{failed.code}: {failed.detail}")
     fenced(
         run,
         **FREED,
@@ -252,7 +242,7 @@ def park(run: Run, row: RunStep, failed: Failure, *, actor: Actor = ENGINE) -> N
         error=failed.row(step=row.name, attempts=run.attempts, cause=cause),
         deadline_at=PARKED_FOR,
     )
-    _tell(run, RunState.PARKED, actor)
+    telling.tell_end(run, RunState.PARKED, actor)
 
 
 def is_overdue(run: Run) -> bool:
@@ -266,53 +256,13 @@ def overdue(row: RunStep) -> Failure:
     return Failure(Verdict.UNFORESEEN, "OVERDUE", detail, "See what it waits for, then retry.")
 
 
-def end(run: Run, state: RunState, *, error: dict[str, Any] | None, actor: Actor = ENGINE, **changes: object) -> None:
-    """The last write of a run."""
-    write_event(run, EventKind.ENDED, detail=state)
-    fenced(run, **FREED, state=state, control=None, error=error, finished_at=NOW, deadline_at=None, **changes)
-    _tell(run, state, actor)
-
-
-def write_event(run: Run, kind: EventKind, *, detail: str = "", actor: Actor | None = None, **fields: Any) -> None:
-    """One more line of what happened to the run."""
-    event(run, kind, detail=detail, actor=actor, **fields).save(force_insert=True)
-
-
-def event(run: Run, kind: EventKind, *, detail: str = "", actor: Actor | None = None, **fields: Any) -> RunEvent:
-    return RunEvent(
-        run=run,
-        step=run.step,
-        direction=run.direction,
-        fence=run.fence,
-        owner=run.owner,
-        kind=kind,
-        detail=detail[:1000],
-        actor=str(actor or ""),
-        **fields,
-    )
-
-
-def write_audit(
-    run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome = audit.Outcome.DONE, reason: str = ""
+def end(
+    run: Run, state: RunState, *, error: dict[str, Any] | None, actor: Actor = telling.ENGINE, **changes: object
 ) -> None:
-    """One entry of the audit log: last in its transaction, since it locks the tenant's chain.
-
-    A reason that a person typed is sealed beside it, with the name they went by.
-    """
-    audit.write_together([entry(run, action, actor=actor, outcome=outcome, reason=reason)])
-
-
-def entry(run: Run, action: AuditAction, *, actor: Actor, outcome: audit.Outcome, reason: str = "") -> audit.Entry:
-    return audit.Entry(
-        action,
-        actor=actor,
-        object=(ObjectType.OPERATION, run.pk),
-        outcome=outcome,
-        tenant=run.tenant_id,
-        operation=run.pk,
-        request=_uuid_or_none(run.request_id),
-        personal=audit.typed(actor, reason),
-    )
+    """The last write of a run."""
+    telling.write_event(run, EventKind.ENDED, detail=state)
+    fenced(run, **FREED, state=state, control=None, error=error, finished_at=NOW, deadline_at=None, **changes)
+    telling.tell_end(run, state, actor)
 
 
 def checked(outcome: Outcome) -> Outcome:
@@ -352,17 +302,3 @@ def is_open(run: Run, row: RunStep) -> bool:
 
 def _write(row: RunStep, **changes: object) -> None:
     rows.written(row, "true", (), changes)
-
-
-def _tell(run: Run, state: RunState, actor: Actor) -> None:
-    action, event = ENDS[state]
-    if run.tenant_id is not None:
-        events.record(event, tenant_id=run.tenant_id, operation=run.pk, data={"workflow": run.workflow})
-    write_audit(run, action, actor=actor)
-
-
-def _uuid_or_none(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from provisioning.engine import bell, record
+from provisioning.engine import bell, telling
 from provisioning.engine.workflow import Workflow, Workflows
 from provisioning.errors import KeyReused, OperationInProgress
 from provisioning.models import EventKind, Queue, Run, RunEvent
@@ -76,8 +76,8 @@ def start(
     if (known := _earlier(run) or _insert(run)) is not None:
         return known
     write_steps([run.pk], workflow)
-    record.write_event(run, EventKind.STARTED, actor=actor)
-    record.write_audit(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED, reason=reason)
+    telling.write_event(run, EventKind.STARTED, actor=actor)
+    telling.write_audit(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED, reason=reason)
     bell.ring_after_commit(workflow.queue)
     run.refresh_from_db()
     return run
@@ -115,9 +115,9 @@ def start_together(workflow: Workflow, starts: Sequence[Start], *, actor: Actor)
     ]
     Run.objects.bulk_create(runs)
     write_steps([run.pk for run in runs], workflow)
-    RunEvent.objects.bulk_create([record.event(run, EventKind.STARTED, actor=actor) for run in runs])
+    RunEvent.objects.bulk_create([telling.event(run, EventKind.STARTED, actor=actor) for run in runs])
     audit.write_together(
-        record.entry(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED) for run in runs
+        telling.entry(run, AuditAction.OPERATION_STARTED, actor=actor, outcome=audit.Outcome.REQUESTED) for run in runs
     )
     bell.ring_after_commit(workflow.queue)
     return runs

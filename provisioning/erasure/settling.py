@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.erasure import issuing
 from provisioning.erasure.holds import family_of, held_records, relatives_at_work
 from provisioning.erasure.issuing import Draft

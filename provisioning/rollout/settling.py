@@ -13,7 +13,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from provisioning.databases.releases import TEXTS
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import StepContext
 from provisioning.models import PauseReason, Rollout, RolloutState, RolloutTarget, TargetState
 from provisioning.rollout import seams

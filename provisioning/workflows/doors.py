@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import Body, Done, Outcome, Step, StepContext
 from provisioning.errors import Transient
 from provisioning.models import Handle, Resource, ResourceKind

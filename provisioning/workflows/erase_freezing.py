@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import AT_ONCE, Again, Body, Done, Outcome, StepContext
 from provisioning.erasure import collateral, fence, hold_archive, holds, ledger, plan, rounds, settling
 from provisioning.erasure.errors import HoldIncomplete, NoLongerWanted, PlanDrifted

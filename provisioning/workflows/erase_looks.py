@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import F
 from django.utils import timezone
 
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import Body, Done, Outcome, Step, StepContext, Workflow
 from provisioning.erasure import holds, issuing, ledger, plan, rounds, sealed, settling
 from provisioning.erasure.errors import CertificateRefused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import AT_ONCE, Again, Body, Done, Outcome, StepContext
 from provisioning.erasure import rounds, settling
 from provisioning.erasure.errors import CannotSee, StillDirty, StoresFailed

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import IO, Any
 from uuid import UUID
 
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import AT_ONCE, LONGEST_TIMEOUT, Again, Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent, Transient
 from provisioning.models import Queue, ResourceKind

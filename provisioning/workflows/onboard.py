@@ -8,7 +8,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import Again, Body, Done, Outcome, Step, StepContext, Workflow
 from provisioning.erasure import sentinels
 from provisioning.errors import Permanent

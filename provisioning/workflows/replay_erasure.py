@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from django.db import transaction
 
-from provisioning.engine.record import ENGINE
 from provisioning.engine.start import start
 from provisioning.engine.sweep import SWEEPER
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import AT_ONCE, Again, Body, Done, Outcome, Step, StepContext, Workflow
 from provisioning.erasure import fence, hold_archive, ledger, replaying, restored
 from provisioning.erasure.errors import CannotSee, StillDirty

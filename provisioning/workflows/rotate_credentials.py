@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from provisioning.databases.tiers import LoginRole
-from provisioning.engine.record import ENGINE
+from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import Permanent
 from provisioning.models import Queue, Resource, ResourceKind
