@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F
 
 from provisioning.databases.releases import NoRelease, current_release
+from provisioning.engine.rows import found
 from provisioning.errors import Permanent
 from provisioning.models import Release
 from tenants.actions import Actor, AuditAction, ObjectType
@@ -23,7 +24,6 @@ from tenants.models import Cluster, Pool
 PURPOSE = "pool"
 PREFIX = "pool_"
 PASSWORD_BYTES = 32
-_TO_WORK_IN = ("schema", "release", "sealed_password", "cluster__name", "cluster__sealed_url", "cluster__database")
 
 
 class ReleaseCannotBePooled(Permanent):
@@ -110,8 +110,16 @@ def change_pool(*, pool: Pool, actor: Actor, state: str | None = None, capacity:
 
 
 def pool_of(tenant: TenantContext) -> Pool:
-    """The tenant's pool and its cluster, as far as working in it needs them. Raises LookupError for who is in none."""
-    return Pool.objects.select_related("cluster").only(*_TO_WORK_IN).get(pk=_pool_id(tenant))
+    """The tenant's pool, with its cluster. Raises LookupError for a tenant that is in none.
+
+    Every onboarding asks for it thrice. Two statements that the server keeps prepared are half the work of a join.
+    """
+    pool = found(Pool, "id = %s", [_pool_id(tenant)])
+    cluster = found(Cluster, "id = %s", [pool.cluster_id]) if pool else None
+    if pool is None or cluster is None:
+        raise Pool.DoesNotExist
+    pool.cluster = cluster
+    return pool
 
 
 def pool_release(tenant: TenantContext) -> str:

@@ -1,7 +1,8 @@
-"""Write a row and have it as it is then, in one round trip: the engine does so some thirty times for one tenant.
+"""Write a row and have it as it is then, in one round trip: the engine does so some twenty times for one tenant.
 
 A queryset's `update` and `refresh_from_db` say the same in two statements, and take several times as long to say it.
-Names of tables and columns are those of the models; `where` is a literal of the engine's code. Values are parameters.
+Names of tables and columns are those of the models; `where` is a literal of our code. Values are parameters, and the
+server keeps each statement prepared.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from provisioning.databases.tiers import LoginRole, TenantDatabase
-from provisioning.engine.rows import NOW, Changes
+from provisioning.engine.rows import NOW, Changes, listed
 from provisioning.engine.workflow import Body, Done, Outcome, StepContext
 from provisioning.models import Handle, Provider, Resource, ResourceKind, Shuttable
 from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageCredentialsProvider
@@ -48,7 +48,7 @@ def handle_of(ctx: StepContext, kind: ResourceKind) -> Handle:
 
 def _resource(ctx: StepContext, kind: ResourceKind) -> Resource:
     if "resources" not in ctx.known:
-        ctx.known["resources"] = {each.kind: each for each in Resource.objects.filter(tenant=ctx.tenant_id)}
+        ctx.known["resources"] = {each.kind: each for each in listed(Resource, "tenant_id = %s", [ctx.tenant_id])}
     resource: Resource = ctx.known["resources"][kind]
     return resource
 
