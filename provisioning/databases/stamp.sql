@@ -127,9 +127,9 @@ BEGIN
     INTO rows FROM pg_class WHERE oid = ANY (indexes);
     whole := concat(whole, E'\nindexes ', rows);
 
-    SELECT sum(hashint4extended(width_bucket(seqrelid, relations), hashoidextended(seqtypid,
-            hashboolextended(seqcycle, hashtextextended(
-                concat_ws(' ', seqstart, seqincrement, seqmin, seqmax, seqcache), 15)))))
+    SELECT sum(hashint4extended(width_bucket(seqrelid, relations), hashoidextended(seqtypid, hashboolextended(seqcycle,
+            hashint8extended(seqstart, hashint8extended(seqincrement, hashint8extended(seqmin,
+            hashint8extended(seqmax, hashint8extended(seqcache, 15)))))))))
     INTO rows FROM pg_sequence WHERE seqrelid = ANY (relations);
     whole := concat(whole, E'\nsequences ', rows);
     -- What a sequence belongs to, which lies in its own schema; and whether a table has parents, whose order counts.
