@@ -22,7 +22,7 @@ dropped columns), and then the fingerprint decides and the stamp is learned (`pr
   built-in ids alone is in the text besides.
 - Rules, views and partitions are looked for where a flag of a relation says that there may be one; triggers, policies
   and parents where pg_depend does, as each of these depends on its table as a whole, or the table on its parent. The
-  triggers behind foreign keys do not, of which there are four to a key and thousands in a fleet.
+  triggers behind foreign keys, four to a key, do not, and so are not read.
 - Everything else is text: every row a composite value and every list an array, so no two rows have one text, and as in
   a fingerprint the schema's name is replaced wherever it stands. Of that, and of the sums, the stamp is the SHA-256.
 
