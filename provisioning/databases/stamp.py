@@ -1,4 +1,4 @@
-"""The stamp of a schema: a hash of its raw catalog rows, ten times quicker than the fingerprint.
+"""The stamp of a schema: a hash of its raw catalog rows, twenty times quicker than the fingerprint.
 
 # Note [Equal stamps are equal shapes]
 `fingerprint` writes each thing back as SQL, which is most of its cost. A stamp hashes what that SQL is written from:
@@ -11,20 +11,27 @@ dropped columns), and then the fingerprint decides and the stamp is learned (`pr
 - Ids below 12000 are given when PostgreSQL is built, and are the same on all servers of one major version, which is
   hashed; above that, names are. Whatever names other things (most expressions, views, an index of a kind that has
   options for each column, a key that leads out of the schema) is written back as SQL after all, with every name
-  qualified; there are few of those. Checks and an index's own expressions are taken as PostgreSQL keeps them, with
-  columns by number, unless pg_depend has them depend on more than columns: on what is built in nothing depends.
+  qualified and the schema's own replaced; there are few of those. Checks and an index's own expressions are taken as
+  PostgreSQL keeps them, with columns by number, unless pg_depend has them depend on more than columns: on what is built
+  in nothing depends.
 - Tables, columns, constraints, indexes and sequences are many rows of numbers and names. Each row is hashed column by
   column, every hash the seed of the next, so that a value counts at its place; with the row goes the place of its
-  table. The hashes of a kind are counted and added up, for which no order is needed and no text is written. Only
-  columns that are never null stand in such a chain, or those of which NULL is given a number; arrays stand innermost,
-  since the hash of an empty one forgets its seed. Whatever is not of built-in ids alone is in the text besides.
+  table. The hashes of a kind are added up, for which no order is needed and no text is written. Only columns that are
+  never null stand in such a chain, or those of which NULL is given a number; arrays stand innermost, since the hash of
+  an empty one forgets its seed, and beside them the hash of what was written back. What a column has that is not of
+  built-in ids alone is in the text besides.
+- Rules, views and partitions are looked for where a flag of a relation says that there may be one; triggers, policies
+  and parents where pg_depend does, as each of these depends on its table as a whole, or the table on its parent. The
+  triggers behind foreign keys, four to a key, do not, and so are not read.
 - Everything else is text: every row a composite value and every list an array, so no two rows have one text, and as in
   a fingerprint the schema's name is replaced wherever it stands. Of that, and of the sums, the stamp is the SHA-256.
 
 So two shapes have one stamp if they differ in rows whose hashes of 64 bits agree. Where nobody looks for such rows, and
 only the owner of a schema could, that is one in 2^64 differences.
 
-Measured on Wagtail (51 tables, 219 indexes, 177 constraints), processor time: 1.9 ms; the fingerprint 29 ms.
+Measured on Wagtail (51 tables, 219 indexes, 177 constraints), processor time: 1.4 ms; the fingerprint 29 ms. A third of
+it is reading 1,600 rows, a third is hashing, and each statement costs 20 µs whatever it finds: so there are few, none
+sorts rows for an aggregate (a sorted subquery is narrower), and what is rare has a statement of its own behind an IF.
 
 # Note [A function, not a query]
 Planning those queries takes longer than running them, and a statement that is sent is planned each time. A function's

@@ -1,31 +1,36 @@
 -- The stamp of a schema; see stamp.py for why it is right and quick. Installed, safely again and again, in each database.
 CREATE OR REPLACE FUNCTION tenure.stamp(space regnamespace) RETURNS text
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog
--- One plan for all schemas, by index whatever the statistics say: a schema is some thousand rows of huge catalogs.
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+-- One plan for all schemas, by index whatever the statistics say: a schema is some thousand rows of huge catalogs. By
+-- bitmap, as many rows of one schema lie on a page.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_indexscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     built_in CONSTANT oid := 12000;  -- below it ids are the same on every server of one version
     without_options CONSTANT oid[] := '{403, 405, 2742}';  -- B-tree, hash and GIN: their operator classes take none
+    -- `(SELECT relations)`: taken from PL/pgSQL once a statement, not once a row.
     relations oid[]; holders oid[]; types oid[]; functions oid[]; statistics oid[]; collations oid[];
-    indexes oid[]; named bigint[]; rows text; odd boolean; ruled boolean; others oid[]; expressed oid[]; strange oid[];
-    line text; whole text := concat('5 ', current_setting('server_version_num')::int / 10000);
+    indexes oid[]; defined bigint[]; named CONSTANT text := space::text;
+    rows text; odd boolean; line text; whole text := concat('6 ', current_setting('server_version_num')::int / 10000);
 BEGIN
     -- What is in a schema depends on it; the index of pg_class begins with the name, and would be read whole.
-    SELECT array_agg(objid ORDER BY objid) FILTER (WHERE classid = 'pg_class'::regclass),
-           array_agg(objid) FILTER (WHERE classid = 'pg_type'::regclass),
-           array_agg(objid) FILTER (WHERE classid = 'pg_proc'::regclass),
-           array_agg(objid) FILTER (WHERE classid = 'pg_statistic_ext'::regclass),
-           array_agg(objid) FILTER (WHERE classid = 'pg_collation'::regclass)
-    INTO relations, types, functions, statistics, collations
-    FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = space;
-    SELECT array_agg(oid ORDER BY oid) FILTER (WHERE relkind <> 'S'),
-           concat(count(*), ' ', sum(hashint8extended(width_bucket(oid, relations), hashnameextended(relname,
+    SELECT array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass), bool_or(classid <> 'pg_class'::regclass)
+    INTO relations, odd FROM (SELECT classid, objid FROM pg_depend
+        WHERE refclassid = 'pg_namespace'::regclass AND refobjid = space ORDER BY objid) AS member;
+    IF odd THEN
+        SELECT array_agg(objid) FILTER (WHERE classid = 'pg_type'::regclass),
+               array_agg(objid) FILTER (WHERE classid = 'pg_proc'::regclass),
+               array_agg(objid) FILTER (WHERE classid = 'pg_statistic_ext'::regclass),
+               array_agg(objid) FILTER (WHERE classid = 'pg_collation'::regclass)
+        INTO types, functions, statistics, collations
+        FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = space;
+    END IF;
+    SELECT array_agg(oid) FILTER (WHERE relkind <> 'S'),
+           sum(hashint4extended(width_bucket(oid, relations), hashnameextended(relname,
                hashcharextended(relkind, hashcharextended(relpersistence, hashboolextended(relrowsecurity,
-               hashboolextended(relforcerowsecurity, coalesce(hash_array_extended(reloptions, 1), 0))))))))),
-           bool_or(relkind IN ('v', 'm', 'p') OR relpartbound IS NOT NULL), bool_or(relhasrules)
-    INTO holders, rows, odd, ruled
-    FROM pg_class WHERE oid = ANY (relations) AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S');
+               hashboolextended(relforcerowsecurity, coalesce(hash_array_extended(reloptions, 1), 0)))))))),
+           bool_or(relhasrules OR relispartition OR relkind = 'p')
+    INTO holders, rows, odd FROM pg_class WHERE oid = ANY (relations);
     whole := concat(whole, E'\nrelations ', rows);
     IF odd THEN
         SELECT string_agg(ROW(width_bucket(oid, relations),
@@ -33,8 +38,12 @@ BEGIN
             CASE WHEN relkind = 'p' THEN pg_get_partkeydef(oid) END, pg_get_expr(relpartbound, oid, true))::text,
             E'\n' ORDER BY oid)
         INTO line FROM pg_class
-        WHERE oid = ANY (holders) AND (relkind IN ('v', 'm', 'p') OR relpartbound IS NOT NULL);
+        WHERE oid = ANY (holders) AND (relkind IN ('v', 'm', 'p') OR relispartition);
         whole := concat(whole, E'\nviews and partitions ', line);
+        SELECT string_agg(ROW(width_bucket(ev_class, relations), rulename, pg_get_ruledef(oid, true))::text,
+            E'\n' ORDER BY ev_class, rulename)
+        INTO line FROM pg_rewrite WHERE ev_class = ANY (holders) AND rulename <> '_RETURN';
+        whole := concat(whole, E'\nrules ', line);
     END IF;
 
     IF types IS NOT NULL THEN
@@ -53,12 +62,12 @@ BEGIN
         whole := concat(whole, E'\ntypes ', line);
     END IF;
 
-    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(a.attrelid, relations), hashint2extended(a.attnum,
+    SELECT sum(hashint4extended(width_bucket(a.attrelid, (SELECT relations)), hashint2extended(a.attnum,
             hashnameextended(a.attname, hashoidextended(CASE WHEN a.atttypid < built_in THEN a.atttypid ELSE 0 END,
             hashint4extended(a.atttypmod,
             hashoidextended(CASE WHEN a.attcollation < built_in THEN a.attcollation ELSE built_in END,
             hashboolextended(a.attnotnull, hashcharextended(a.attidentity,
-            hashcharextended(a.attgenerated, 2))))))))))),
+            hashcharextended(a.attgenerated, 2)))))))))),
         bool_or(a.atttypid >= built_in OR a.attcollation >= built_in OR a.atthasdef)
     INTO rows, odd FROM pg_attribute a WHERE a.attrelid = ANY (holders) AND a.attnum > 0 AND NOT a.attisdropped;
     whole := concat(whole, E'\ncolumns ', rows);
@@ -74,98 +83,83 @@ BEGIN
         whole := concat(whole, E'\ntypes and defaults ', line);
     END IF;
 
-    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(k.conrelid, relations), hashnameextended(k.conname,
-            hashcharextended(k.contype, hashint4extended(width_bucket(k.confrelid, relations),
+    -- A check is read as it is kept, unless it depends on more than columns: then there are ids in it. LIMIT 1, since
+    -- an EXISTS may be answered by reading all of pg_depend, if the statistics say that it is small.
+    SELECT sum(hashint4extended(width_bucket(k.conrelid, (SELECT relations)), hashnameextended(k.conname,
+            hashcharextended(k.contype, hashint4extended(width_bucket(k.confrelid, (SELECT relations)),
             hashcharextended(k.confmatchtype, hashcharextended(k.confupdtype, hashcharextended(k.confdeltype,
             hashboolextended(k.condeferrable, hashboolextended(k.condeferred, hashboolextended(k.convalidated,
-            hashboolextended(k.conperiod, hashboolextended(k.conenforced,
+            hashboolextended(k.conperiod, hashboolextended(k.conenforced, hashboolextended(k.connoinherit,
                 coalesce(hash_array_extended(k.conkey, 3), 0) # coalesce(hash_array_extended(k.confkey, 4), 0)
-                # coalesce(hash_array_extended(k.confdelsetcols, 5), 0))))))))))))))),
-        array_agg(k.oid) FILTER (WHERE k.contype NOT IN ('p', 'u', 'f')
-            OR k.contype = 'f' AND NOT k.confrelid = ANY (holders))
-    INTO rows, others FROM pg_constraint k WHERE k.conrelid = ANY (holders) AND k.contype <> 'n';
+                # coalesce(hash_array_extended(k.confdelsetcols, 5), 0)
+                # CASE WHEN k.contype IN ('p', 'u') OR k.contype = 'f' AND k.confrelid = ANY (holders) THEN 0
+                    WHEN k.contype = 'c' AND (
+                        SELECT true FROM pg_depend WHERE classid = 'pg_constraint'::regclass AND objid = k.oid
+                            AND refclassid <> 'pg_class'::regclass LIMIT 1) IS NULL
+                    THEN hashtextextended(k.conbin::text, 6)
+                    ELSE hashtextextended(replace(pg_get_constraintdef(k.oid, true), named, '~'), 7)
+                    END))))))))))))))
+    INTO rows FROM pg_constraint k WHERE k.conrelid = ANY (holders) AND k.contype <> 'n';
     whole := concat(whole, E'\nconstraints ', rows);
-    IF others IS NOT NULL THEN
-        -- A check is read as it is kept, unless it depends on more than columns: then there are ids in it.
-        SELECT array_agg(objid) INTO strange FROM pg_depend
-        WHERE classid = 'pg_constraint'::regclass AND objid = ANY (others) AND refclassid <> 'pg_class'::regclass;
-        SELECT string_agg(ROW(width_bucket(conrelid, relations), conname, connoinherit,
-            CASE WHEN contype = 'c' AND (oid = ANY (strange)) IS NOT TRUE THEN conbin::text
-                ELSE pg_get_constraintdef(oid, true) END)::text, E'\n' ORDER BY conrelid, conname)
-        INTO line FROM pg_constraint WHERE oid = ANY (others);
-        whole := concat(whole, E'\nother constraints ', line);
-    END IF;
 
     -- By name, not in the order they were made: an index is made anew by whoever reindexes without a lock.
-    SELECT array_agg(indexrelid ORDER BY indexrelid),
-        array_agg(indexrelid) FILTER (WHERE indexprs IS NOT NULL OR indpred IS NOT NULL)
-    INTO indexes, expressed FROM pg_index WHERE indrelid = ANY (holders);
-    SELECT array_agg(hashnameextended(relname, hashcharextended(relkind,
+    SELECT array_agg(indexrelid), array_agg(hash) INTO indexes, defined FROM (
+        SELECT i.indexrelid, hashint4extended(width_bucket(i.indrelid, (SELECT relations)),
+                hashint2extended(i.indnkeyatts, hashboolextended(i.indisunique, hashboolextended(i.indnullsnotdistinct,
+                hashboolextended(i.indisvalid, hashboolextended(i.indisclustered, hashboolextended(i.indisreplident,
+                    hash_array_extended(i.indkey::int2[], 8) # hash_array_extended(i.indoption::int2[], 9)
+                    # CASE WHEN built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[]) AND (
+                            i.indexprs IS NULL AND i.indpred IS NULL OR (
+                            SELECT true FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = i.indexrelid
+                                AND refclassid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass) LIMIT 1
+                            ) IS NULL)
+                        THEN hashoidvectorextended(i.indclass, hashoidvectorextended(i.indcollation,
+                            CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL THEN 10
+                                ELSE hashtextextended(ROW(i.indexprs, i.indpred)::text, 11) END))
+                        ELSE hashtextextended(replace(pg_get_indexdef(i.indexrelid, 0, true), named, '~'), 12)
+                        END))))))) AS hash
+        FROM pg_index i WHERE i.indrelid = ANY (holders) ORDER BY i.indexrelid) AS index;
+    SELECT sum(hashnameextended(relname, hashcharextended(relkind,
             hashoidextended(CASE WHEN relam < built_in THEN relam ELSE 0 END,
-            coalesce(hash_array_extended(reloptions, 6), 0)))) ORDER BY oid),
-        array_agg(oid) FILTER (WHERE relam <> ALL (without_options))
-    INTO named, others FROM pg_class WHERE oid = ANY (indexes);
-    IF expressed IS NOT NULL THEN
-        -- So is an expression.
-        SELECT array_agg(objid) INTO strange FROM pg_depend WHERE classid = 'pg_class'::regclass
-            AND objid = ANY (expressed) AND refclassid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass);
-        others := others || strange;
-    END IF;
-    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(i.indrelid, relations),
-            hashint8extended(named[width_bucket(i.indexrelid, indexes)],
-            hashoidvectorextended(CASE WHEN built_in > ALL (i.indclass::oid[]) THEN i.indclass ELSE '' END,
-            hashoidvectorextended(CASE WHEN built_in > ALL (i.indcollation::oid[]) THEN i.indcollation ELSE '' END,
-            hashint2extended(i.indnkeyatts, hashboolextended(i.indisunique, hashboolextended(i.indnullsnotdistinct,
-            hashboolextended(i.indisvalid, hashboolextended(i.indisclustered, hashboolextended(i.indisreplident,
-                hash_array_extended(i.indkey::int2[], 6) # hash_array_extended(i.indoption::int2[], 7)
-                # CASE WHEN i.indexrelid = ANY (expressed) AND (i.indexrelid = ANY (strange)) IS NOT TRUE
-                    THEN hashtextextended(ROW(i.indexprs, i.indpred)::text, 11) ELSE 0 END)))))))))))),
-        others || array_agg(i.indexrelid) FILTER (
-            WHERE NOT (built_in > ALL (i.indclass::oid[]) AND built_in > ALL (i.indcollation::oid[])))
-    INTO rows, others FROM pg_index i WHERE i.indrelid = ANY (holders);
+                defined[width_bucket(oid, (SELECT indexes))] # coalesce(hash_array_extended(reloptions, 13), 0)
+                # CASE WHEN relam = ANY (without_options) THEN 0
+                    ELSE hashtextextended(replace(pg_get_indexdef(oid, 0, true), named, '~'), 14) END))))
+    INTO rows FROM pg_class WHERE oid = ANY (indexes);
     whole := concat(whole, E'\nindexes ', rows);
-    IF others IS NOT NULL THEN
-        SELECT string_agg(ROW(relname, pg_get_indexdef(oid, 0, true))::text, E'\n' ORDER BY relname)
-        INTO line FROM pg_class WHERE oid = ANY (others);
-        whole := concat(whole, E'\nother indexes ', line);
-    END IF;
 
-    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(seqrelid, relations), hashoidextended(seqtypid,
-            hashboolextended(seqcycle, hashtextextended(
-                concat_ws(' ', seqstart, seqincrement, seqmin, seqmax, seqcache), 8))))))
+    SELECT sum(hashint4extended(width_bucket(seqrelid, relations), hashoidextended(seqtypid, hashboolextended(seqcycle,
+            hashint8extended(seqstart, hashint8extended(seqincrement, hashint8extended(seqmin,
+            hashint8extended(seqmax, hashint8extended(seqcache, 15)))))))))
     INTO rows FROM pg_sequence WHERE seqrelid = ANY (relations);
     whole := concat(whole, E'\nsequences ', rows);
-    SELECT concat(count(*), ' ', sum(hashint8extended(width_bucket(objid, relations),
-            hashint4extended(width_bucket(refobjid, relations), hashint4extended(refobjsubid, 10))))),
-        string_agg(ROW(width_bucket(objid, relations), refobjid::regclass)::text, ' ' ORDER BY objid)
-            FILTER (WHERE NOT refobjid = ANY (holders))
-    INTO rows, line FROM pg_depend
+    -- What a sequence belongs to, which lies in its own schema; and whether a table has parents, whose order counts.
+    SELECT sum(hashint4extended(width_bucket(objid, relations), hashint4extended(width_bucket(refobjid, relations),
+            hashint4extended(refobjsubid, 16)))),
+        bool_or(refobjsubid = 0)
+    INTO rows, odd FROM pg_depend
     WHERE classid = 'pg_class'::regclass AND objid = ANY (relations) AND objsubid = 0
-        AND refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND deptype IN ('a', 'i');
-    whole := concat(whole, E'\nowners of sequences ', rows, ' ', line);
-
-    SELECT string_agg(ROW(width_bucket(inhrelid, relations), inhparent::regclass)::text, E'\n'
-        ORDER BY inhrelid, inhseqno)
-    INTO line FROM pg_inherits WHERE inhrelid = ANY (holders);
-    whole := concat(whole, E'\nparents ', line);
-
-    SELECT string_agg(ROW(width_bucket(tgrelid, relations), tgname, tgenabled, pg_get_triggerdef(oid, true))::text,
-        E'\n' ORDER BY tgrelid, tgname)
-    INTO line FROM pg_trigger WHERE tgrelid = ANY (holders) AND NOT tgisinternal;
-    whole := concat(whole, E'\ntriggers ', line);
-
-    IF ruled THEN
-        SELECT string_agg(ROW(width_bucket(ev_class, relations), rulename, pg_get_ruledef(oid, true))::text,
-            E'\n' ORDER BY ev_class, rulename)
-        INTO line FROM pg_rewrite WHERE ev_class = ANY (holders) AND rulename <> '_RETURN';
-        whole := concat(whole, E'\nrules ', line);
+        AND refclassid = 'pg_class'::regclass;
+    whole := concat(whole, E'\nowners of sequences ', rows);
+    IF odd THEN
+        SELECT string_agg(ROW(width_bucket(inhrelid, relations), inhparent::regclass)::text, E'\n'
+            ORDER BY inhrelid, inhseqno)
+        INTO line FROM pg_inherits WHERE inhrelid = ANY (holders);
+        whole := concat(whole, E'\nparents ', line);
     END IF;
 
-    SELECT string_agg(ROW(width_bucket(polrelid, relations), polname, polcmd, polpermissive,
-        pg_get_expr(polqual, polrelid, true), pg_get_expr(polwithcheck, polrelid, true))::text,
-        E'\n' ORDER BY polrelid, polname)
-    INTO line FROM pg_policy WHERE polrelid = ANY (holders);
-    whole := concat(whole, E'\npolicies ', line);
+    -- Triggers and policies depend on their table as a whole; the triggers behind a foreign key depend on that.
+    IF EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = ANY (holders)
+        AND refobjsubid = 0 AND classid IN ('pg_trigger'::regclass, 'pg_policy'::regclass)) THEN
+        SELECT string_agg(ROW(width_bucket(tgrelid, relations), tgname, tgenabled, pg_get_triggerdef(oid, true))::text,
+            E'\n' ORDER BY tgrelid, tgname)
+        INTO line FROM pg_trigger WHERE tgrelid = ANY (holders) AND NOT tgisinternal;
+        whole := concat(whole, E'\ntriggers ', line);
+        SELECT string_agg(ROW(width_bucket(polrelid, relations), polname, polcmd, polpermissive,
+            pg_get_expr(polqual, polrelid, true), pg_get_expr(polwithcheck, polrelid, true))::text,
+            E'\n' ORDER BY polrelid, polname)
+        INTO line FROM pg_policy WHERE polrelid = ANY (holders);
+        whole := concat(whole, E'\npolicies ', line);
+    END IF;
 
     IF statistics IS NOT NULL THEN
         SELECT string_agg(ROW(stxname, pg_get_statisticsobjdef(oid))::text, E'\n' ORDER BY stxname)
@@ -186,7 +180,7 @@ BEGIN
         INTO line FROM pg_collation WHERE oid = ANY (collations);
         whole := concat(whole, E'\ncollations ', line);
     END IF;
-    RETURN encode(sha256(convert_to(replace(whole, space::text, '~'), 'UTF8')), 'hex');
+    RETURN encode(sha256(convert_to(replace(whole, named, '~'), 'UTF8')), 'hex');
 END $$;
 REVOKE ALL ON FUNCTION tenure.stamp FROM PUBLIC;
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from time import monotonic, sleep
 from uuid import UUID
 
+from django.db import connection
 from django.utils import timezone
 
 from provisioning.engine import children
@@ -33,10 +34,12 @@ MOST_AT_ONCE = 100  # targets of a batch: what claiming and recording cost is sh
 A_BATCH_S = 2.0  # what a batch should take, so that lanes share a wave and a pause is obeyed soon
 A_TURN_S = 2.0  # the last batch of a turn begins before that: then the engine looks whether others wait
 LONGEST_BATCH_S = 5.0  # what has not begun by then is given back
-A_MOMENT_S, A_LOOK_S = 0.3, 0.01  # that a lane without work waits for the others before it sleeps, and between looks
+A_MOMENT_S, A_LOOK_S = 0.3, 0.005  # that a lane without work waits for the others before it sleeps, and between looks
 FIRST_PACE_S = 0.1  # a target, until one has been seen; if it takes longer, the rest of the batch is given back
 SHORTLY, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
+
+AS_IT_WAS = "SELECT true FROM provisioning_rollout WHERE id = %s AND version = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +81,13 @@ def _turn(ctx: StepContext) -> Outcome:
 def _moved_on(rollout: Rollout) -> bool:
     """Whether another lane ends the wave within a moment: to sleep and be woken takes longer than most waves' ends."""
     until = monotonic() + A_MOMENT_S
-    while Rollout.objects.filter(pk=rollout.pk, version=rollout.version).exists():
-        if monotonic() > until:
-            return False
-        sleep(A_LOOK_S)
-    return True
+    with connection.cursor() as cursor:  # as a model each look takes five times the processor from the lane that works
+        while monotonic() < until:
+            cursor.execute(AS_IT_WAS, (rollout.pk, rollout.version))
+            if cursor.fetchone() is None:
+                return True
+            sleep(A_LOOK_S)
+    return False
 
 
 def _rests(rollout: Rollout) -> bool:

@@ -8,6 +8,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from provisioning.databases.releases import TEXTS
 from provisioning.errors import KeyReused, PlanChanged
 from provisioning.models import Rehearsal, Release, Rollout, RolloutState
 from provisioning.rollout import settling
@@ -53,7 +54,7 @@ def plan_rollout(*, release: Release, terms: Terms) -> RolloutPlan:
 
 def plan_now(rollout: Rollout) -> Frozen:
     """What the rollout would do to the fleet as it is now. Writes nothing but the paths that are missing."""
-    release = rollout.release
+    release = Release.objects.defer(*TEXTS).get(pk=rollout.release_id)
     fleet = chosen(rollout.selection, release=release.name, canary=rollout.canary)
     older = older_than_expand(release)
     return with_estimate(plan(release, fleet, waves=rollout.waves, terms=shown(rollout), older=older), rollout)

@@ -60,7 +60,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Stamped:
-    """The same in a tenth of the time: the shape is read only under a stamp that is not known yet, and then it is.
+    """The same in a twentieth of the time: the shape is read only under a stamp that is not known yet, and then it is.
 
     `known` is the caller's, who may keep it from one process to the next; see stamp's Note [Equal stamps are equal
     shapes].

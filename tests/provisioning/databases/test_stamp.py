@@ -108,6 +108,10 @@ CHANGES = {
     "ALTER TABLE {0}.book ALTER ticket SET DEFAULT nextval('{0}.more')",
     "a check less": "ALTER TABLE {0}.book DROP CONSTRAINT known",
     "a check": "ALTER TABLE {0}.book DROP CONSTRAINT few; ALTER TABLE {0}.book ADD CONSTRAINT few CHECK (pages < 9)",
+    "a check of columns alone": "ALTER TABLE {0}.book DROP CONSTRAINT known; "
+    "ALTER TABLE {0}.book ADD CONSTRAINT known CHECK (status IN ('new', 'odd'))",
+    "a check of columns alone, not inherited": "ALTER TABLE {0}.book DROP CONSTRAINT known; "
+    "ALTER TABLE {0}.book ADD CONSTRAINT known CHECK (status IN ('new', 'old')) NO INHERIT",
     "a check not inherited": "ALTER TABLE {0}.book DROP CONSTRAINT few; "
     "ALTER TABLE {0}.book ADD CONSTRAINT few CHECK (pages < {0}.half(9000)) NO INHERIT",
     "a check not enforced": "ALTER TABLE {0}.book DROP CONSTRAINT few; "
@@ -228,6 +232,49 @@ CHANGES = {
     "a collation's kind": "DROP COLLATION {0}.loose; CREATE COLLATION {0}.loose (provider = libc, locale = 'C.UTF-8')",
 }
 
+# So must what is the only one of its kind, where the stamp would not look for another.
+NONE = """
+DROP TRIGGER noted ON {0}.book; DROP TABLE {0}.poet; DROP TABLE {0}.loan; DROP VIEW {0}.young;
+DROP TABLE {0}.author CASCADE; CREATE TABLE {0}.author (id int);
+"""
+ONE = {
+    "a trigger": "CREATE TRIGGER noted AFTER DELETE ON {0}.book FOR EACH ROW EXECUTE FUNCTION {0}.noted()",
+    "a trigger of one column": "CREATE TRIGGER noted AFTER UPDATE OF pages ON {0}.book "
+    "FOR EACH ROW EXECUTE FUNCTION {0}.noted()",
+    "a trigger of PostgreSQL's own": "CREATE TRIGGER same BEFORE UPDATE ON {0}.book "
+    "FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "a constraint trigger": "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON {0}.book "
+    "FOR EACH ROW EXECUTE FUNCTION {0}.noted()",
+    "a policy": "CREATE POLICY mine ON {0}.author USING (true)",
+    "a rule": "CREATE RULE quiet AS ON DELETE TO {0}.author DO INSTEAD NOTHING",
+    "a parent": "ALTER TABLE {0}.total INHERIT elsewhere.ancestor",
+}
+# And two that differ in nothing else.
+TWO = {
+    "views": ("CREATE VIEW {0}.young AS SELECT 1 AS one", "CREATE VIEW {0}.young AS SELECT 2 AS one"),
+    "partitioned tables": (
+        "CREATE TABLE {0}.loan (id int) PARTITION BY LIST (id)",
+        "CREATE TABLE {0}.loan (id int) PARTITION BY RANGE (id)",
+    ),
+    "partitions": (
+        "CREATE TABLE {0}.loan_new PARTITION OF elsewhere.loan FOR VALUES FROM ('2000-01-01') TO ('2010-01-01')",
+        "CREATE TABLE {0}.loan_new PARTITION OF elsewhere.loan FOR VALUES FROM ('2010-01-01') TO ('2020-01-01')",
+    ),
+    "tables of a column": ("ALTER TABLE {0}.ghost ADD one int", "ALTER TABLE {0}.person ADD one int"),
+    "options of an operator class": (
+        "CREATE INDEX kept ON {0}.book USING brin (spare int4_minmax_multi_ops (values_per_range = 16))",
+        "CREATE INDEX kept ON {0}.book USING brin (spare int4_minmax_multi_ops (values_per_range = 32))",
+    ),
+    "orders of parents": (
+        "CREATE TABLE {0}.heir () INHERITS ({0}.person, {0}.ghost)",
+        "CREATE TABLE {0}.heir () INHERITS ({0}.ghost, {0}.person)",
+    ),
+    "orders of parents elsewhere": (
+        "CREATE TABLE {0}.heir () INHERITS (elsewhere.ancestor, elsewhere.ancestress)",
+        "CREATE TABLE {0}.heir () INHERITS (elsewhere.ancestress, elsewhere.ancestor)",
+    ),
+}
+
 # No difference in shape, and none that a copy of a release could have.
 ALIKE = {
     "a comment": "COMMENT ON TABLE {0}.book IS 'on paper'",
@@ -292,6 +339,32 @@ def test_what_changes_the_fingerprint_changes_the_stamp(shelves: Shelves, change
 def test_what_is_no_difference_in_shape_is_none_in_the_stamp(shelves: Shelves, change: str) -> None:
     shelves.change(change)
     assert shelves.differ() == (False, False)
+
+
+@pytest.fixture
+def bare(shelves: Shelves) -> Shelves:
+    """Without what `NONE` takes away, and with tables in a third schema."""
+    shelves.connection.execute("""
+        CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.ancestor (a int); CREATE TABLE elsewhere.ancestress (a int);
+        CREATE TABLE elsewhere.loan (id int, at date) PARTITION BY RANGE (at);
+    """)
+    for schema in (FIRST, SECOND):
+        shelves.change(NONE, schema)
+    assert shelves.differ() == (False, False)
+    return shelves
+
+
+@pytest.mark.parametrize("change", ONE.values(), ids=ONE.keys())
+def test_the_only_one_of_its_kind_changes_the_stamp(bare: Shelves, change: str) -> None:
+    bare.change(change)
+    assert bare.differ() == (True, True)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), TWO.values(), ids=TWO.keys())
+def test_two_that_differ_in_nothing_else_have_two_stamps(bare: Shelves, ours: str, theirs: str) -> None:
+    bare.change(ours, FIRST)
+    bare.change(theirs, SECOND)
+    assert bare.differ() == (True, True)
 
 
 def test_columns_in_another_order_are_left_to_the_fingerprint(shelves: Shelves) -> None:

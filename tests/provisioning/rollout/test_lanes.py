@@ -9,9 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from provisioning import lifecycle
 from provisioning.engine.workflow import StepContext
 from provisioning.models import Queue, Release, Rollout, RolloutTarget, Run
+from provisioning.rollout.bringing import place_of
 from provisioning.rollout.claiming import claim, path_of
 from provisioning.rollout.lanes import LANE, rollout_of
-from provisioning.rollout.recording import arrived, record
+from provisioning.rollout.recording import arrived, failed, given_back, record
 from tenants.models import Cluster, Placement, Plan, Pool, Tenant
 from tenants.states import TenantState, Tier
 from tests.crashes.harness import LONG_AGO
@@ -75,6 +76,22 @@ def test_two_lanes_never_take_one_target(release: Release) -> None:
     first, second, third = taken(one, rollout, 4), taken(other, rollout, 4), taken(one, rollout, 4)
     assert [target.position for target in (*first, *second, *third)] == list(range(10))
     assert taken(other, rollout) == []
+
+
+def test_a_claim_has_read_what_a_replay_wants_to_know(release: Release) -> None:
+    made(3, schemas=False)
+    one, _other = lanes_of(rollout := approved(release))
+    reach(rollout)
+    targets = taken(one, rollout)
+    assert len(targets) == 3
+    with CaptureQueriesContext(connection) as queries:
+        for target in targets:
+            assert target.place is not None
+            assert place_of(target).schema == target.place.schema
+            assert (target.lane_id, target.fence, target.path_id) == (one.run_id, one.fence, targets[0].path_id)
+            assert failed(target, ValueError(str(target)), 0.1).attempts == 1
+            assert given_back(target).target is target
+    assert list(queries) == []
 
 
 def test_lanes_share_what_is_left_of_a_wave(release: Release) -> None:
