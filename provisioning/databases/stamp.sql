@@ -147,9 +147,11 @@ BEGIN
         whole := concat(whole, E'\nparents ', line);
     END IF;
 
-    -- Triggers and policies depend on their table as a whole; the triggers behind a foreign key depend on that.
-    IF EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = ANY (holders)
-        AND refobjsubid = 0 AND classid IN ('pg_trigger'::regclass, 'pg_policy'::regclass)) THEN
+    -- Triggers and policies depend on their table as a whole; the triggers behind a foreign key depend on that. Their
+    -- kind is no condition: by the index of what depends, without statistics, those of all schemas would be read.
+    SELECT bool_or(classid IN ('pg_trigger'::regclass, 'pg_policy'::regclass)) INTO odd FROM pg_depend
+    WHERE refclassid = 'pg_class'::regclass AND refobjid = ANY (holders) AND refobjsubid = 0;
+    IF odd THEN
         SELECT string_agg(ROW(width_bucket(tgrelid, relations), tgname, tgenabled, pg_get_triggerdef(oid, true))::text,
             E'\n' ORDER BY tgrelid, tgname)
         INTO line FROM pg_trigger WHERE tgrelid = ANY (holders) AND NOT tgisinternal;
