@@ -25,7 +25,8 @@ _BIGGEST = """
 """
 _TENANT = sql.Identifier(pooling.TENANT_ID)
 _NOBODY = UUID(int=0)
-# With a query behind it in one text, which is one transaction where none is open: no round trip of its own.
+# With a query behind it in one text, which is a transaction of its own where none is open, and none may be: the role
+# would stay.
 _AS_VERIFIER = sql.SQL("SET LOCAL ROLE {}; ").format(sql.Identifier(ddl.VERIFIER))
 TRIGGERS = """
     SELECT c.relname::text, t.tgname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid

@@ -15,7 +15,7 @@ from provisioning.engine.failpoint import Moment, reached
 from provisioning.engine.failure import Failure, Verdict, failure, is_outage
 from provisioning.engine.fence import LeaseLost, fenced_transaction, hold
 from provisioning.engine.lease import Lease, boot_clock
-from provisioning.engine.workflow import Again, Done, Outcome, StepContext, Workflow, Workflows
+from provisioning.engine.workflow import Done, Outcome, StepContext, Workflow, Workflows
 from provisioning.models import Queue, Run, RunStep
 from tenants.isolation.logs import doing
 
@@ -53,11 +53,11 @@ class Turn:
     # Note [What shares a transaction]
     The record of a step and the start of the next commit together: nothing happens between the two. They are one
     statement, and it is the lock, too: it writes nothing if the claim is lost or a person wants something of the run,
-    and then the long way is gone: lock, look, write. So do atomic steps
-    beside them, each in a savepoint, as they write control rows and nothing else: either all of it is there after a
-    crash, or none. Two things keep a transaction of their own. An atomic pivot, since its start must be known before it
-    runs. And every step of a run whose last worker died without a word, so that the step that kills is the one that is
-    counted: whoever claims such a run goes one by one.
+    and then the long way is gone: lock, look, write. Atomic steps share their transaction, each in a savepoint, as they
+    write control rows and nothing else: either all of it is there after a crash, or none. Two things keep a transaction
+    of their own. An atomic pivot, since its start must be known before it runs. And every step of a run whose last
+    worker died without a word, so that the step that kills is the one that is counted: whoever claims such a run goes
+    one by one.
     """
 
     run: Run
@@ -115,8 +115,7 @@ class Turn:
 
     def _stands_alone(self, row: RunStep, outcome: Outcome | Failure) -> bool:
         """Whether nothing else belongs into the transaction of its record."""
-        following = self._behind(row)
-        if following is None or isinstance(outcome, Failure | Again) or outcome.also is not None:
+        if not isinstance(outcome, Done) or outcome.also is not None or (following := self._behind(row)) is None:
             return False
         step = self.workflow[following.name]
         return step.pivot or not step.atomic
