@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from controlplane.stack.embedded import Stack
-from controlplane.stack.ports import HOST, answers, free_ports
+from controlplane.stack.ports import HOST, free_ports, replies
 from controlplane.stack.process import Program, start
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -78,7 +78,7 @@ def _gunicorn(name: str, port: int, environment: Mapping[str, str]) -> Program:
         command=(sys.executable, "-m", "gunicorn", f"{name}:application", *options),
         environment=environment,
         folder=CHECKOUT,
-        ready=lambda: answers(port),
+        ready=lambda: replies(port),
         ready_within_s=MINUTE,
     )
 

@@ -101,6 +101,11 @@ def answers(port: int) -> bool:
         return False
 
 
+def replies(port: int) -> bool:
+    """Whether the web server on this port answers a request, whatever it says: a port is open before its program."""
+    return _get(port, "/")[0] != 0
+
+
 def is_well(port: int, path: str) -> bool:
     """Whether the web server on this port answers 200 there: a process may listen and yet fail every request."""
     return _get(port, path)[0] == HTTPStatus.OK

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from controlplane.stack.credentials import Credentials
 from controlplane.stack.files import CHECKOUT
-from controlplane.stack.ports import HOST, answers, is_well
+from controlplane.stack.ports import HOST, is_well, replies
 from controlplane.stack.process import Program, always_ready
 from controlplane.stack.variables import EXAMPLE_WSGI, Choice
 
@@ -44,7 +44,7 @@ def programs(choice: Choice, credentials: Credentials, environment: Mapping[str,
 def _serves(choice: Choice) -> bool:
     """What the first page of somebody's own application answers is not ours to judge; the example's is."""
     port = choice.ports.application
-    return is_well(port, "/") if choice.application == EXAMPLE_WSGI else answers(port)
+    return is_well(port, "/") if choice.application == EXAMPLE_WSGI else replies(port)
 
 
 def _of_application(choice: Choice, credentials: Credentials, environment: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from controlplane.stack.embedded import Stack
-from controlplane.stack.ports import HOST, answers, free_ports
+from controlplane.stack.ports import HOST, free_ports, replies
 from controlplane.stack.process import Program, start
 from tests import databases
 from tests.staff import signed_in
@@ -58,7 +58,7 @@ def admin_port(stack: Stack) -> Iterator[int]:
         command=(sys.executable, "-m", "gunicorn", "controlplane.wsgi:application", *options),
         environment={**os.environ, **stack.environment},
         folder=settings.BASE_DIR,
-        ready=lambda: answers(port),
+        ready=lambda: replies(port),
         ready_within_s=60,
     )
     child = start(program, output=stack.folder / "logs" / "admin.log")

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from controlplane.stack.embedded import Stack
-from controlplane.stack.ports import HOST, answers, free_ports
+from controlplane.stack.ports import HOST, free_ports, replies
 from controlplane.stack.process import Child, Program, start
 from tenants.models import Pool
 from tests import databases
@@ -118,7 +118,7 @@ def clinic(stack: Stack, migrated: None, tmp_path_factory: pytest.TempPathFactor
         running: list[Child] = []
 
         def run(name: str, *command: str, port: int = 0, **more: Any) -> None:
-            ready: Callable[[], bool] = (lambda: answers(port)) if port else (lambda: True)
+            ready: Callable[[], bool] = (lambda: replies(port)) if port else (lambda: True)
             child = start(
                 Program(name=name, command=command, ready=ready, ready_within_s=MINUTE, **more),
                 output=logs / f"{name}.wsgi.log",

@@ -21,7 +21,7 @@ from controlplane.api import idempotency
 from controlplane.models import Scope
 from controlplane.stack.embedded import Stack
 from controlplane.stack.files import CHECKOUT
-from controlplane.stack.ports import HOST, answers, free_ports
+from controlplane.stack.ports import HOST, free_ports, replies
 from controlplane.stack.process import Program, start
 from provisioning.models import IdempotencyKey, Run
 from tenants.models import Event, Tenant
@@ -76,7 +76,7 @@ def server(billing: Caller, stack: Stack) -> Iterator[Server]:
         ),
         environment={**os.environ, **stack.environment},
         folder=CHECKOUT,
-        ready=lambda: answers(port),
+        ready=lambda: replies(port),
         ready_within_s=60,
     )
     child = start(program, output=stack.folder / "logs" / "api.log")
