@@ -21,7 +21,6 @@ from provisioning.databases.clusters import (
     ReleaseCannotBePooled,
     change_cluster,
     change_pool,
-    current_release,
     foresee,
     register_cluster,
     reserve,
@@ -30,6 +29,7 @@ from provisioning.databases.context_keys import begin as begin_context_keys
 from provisioning.databases.context_keys import finish as finish_context_keys
 from provisioning.databases.context_keys import plan as plan_context_keys
 from provisioning.databases.pool_layout import rotate_password as rotate_pool_password
+from provisioning.databases.releases import current_release, has_current
 from provisioning.engine import control, drive
 from provisioning.engine import sweep as sweeping
 from provisioning.erasure import checkpoints, issuing, keeping, restored
@@ -199,7 +199,7 @@ def plan_onboard(*, wish: TenantWish) -> VerbPlan:
             blockers.append(TenantExists())
         cluster, pool = foresee(region=asked.region, tier=asked.tier)
         creates = [*foreseen(asked, cluster, pool), "data key"]
-        if pool is None and current_release() is None:
+        if pool is None and not has_current():
             blockers.append(NoRelease())
     except (NoCapacity, NoRelease, ReleaseCannotBePooled, UnsupportedTarget) as error:
         blockers.append(error)
@@ -229,7 +229,7 @@ def onboard(*, wish: TenantWish, actor: Actor, key: str, request_id: str = "", p
     if plan_digest is not None:
         plan_onboard(wish=wish).confirm(plan_digest)
     asked = checked(wish)
-    if current_release() is None:
+    if not has_current():
         raise NoRelease
     try:
         with transaction.atomic():

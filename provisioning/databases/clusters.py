@@ -243,6 +243,6 @@ def _limit(cluster: Cluster) -> None:
 
 __all__ = [
     "ClusterElsewhere", "NoCapacity", "NoRelease", "ReleaseCannotBePooled", "change_cluster", "change_pool",
-    "choose_cluster", "current_release", "foresee", "register_cluster", "release_placement", "reserve",
+    "choose_cluster", "foresee", "register_cluster", "release_placement", "reserve",
     "reserve_together",
 ]  # fmt: skip

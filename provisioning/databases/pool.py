@@ -21,12 +21,13 @@ from provisioning.databases.fencing import fenced
 from provisioning.databases.pools import pool_of
 from provisioning.databases.releases import release_named
 from provisioning.databases.servers import Connection, run, session
+from provisioning.engine.rows import answer
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
 from tenants.isolation.tickets import ERASE
-from tenants.models import Pool, Tenant
+from tenants.models import Pool
 from tenants.placement import pool_group, pool_role
 
 CLEAN_FOR = timedelta(minutes=1)
@@ -169,7 +170,7 @@ def _missing_rows(connection: Connection, tenant: TenantContext, pool: Pool, han
 
 def _is_being_made(tenant: TenantContext) -> bool:
     """Later, what rows a tenant has is its own affair."""
-    return Tenant.objects.filter(pk=tenant.tenant_id, release="").exists()
+    return answer("SELECT true FROM tenants_tenant WHERE id = %s AND release = ''", [tenant.tenant_id]) is not None
 
 
 def _door(connection: Connection, tenant_id: UUID) -> tuple[UUID, bool] | None:

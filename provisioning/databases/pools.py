@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F
 
 from provisioning.databases.releases import NoRelease, current_release
-from provisioning.engine.rows import found
+from provisioning.engine.rows import answer, found
 from provisioning.errors import Permanent
 from provisioning.models import Release
 from tenants.actions import Actor, AuditAction, ObjectType
@@ -124,7 +124,10 @@ def pool_of(tenant: TenantContext) -> Pool:
 
 def pool_release(tenant: TenantContext) -> str:
     """Name of the release that the tables of the tenant's pool are on. Raises LookupError as above."""
-    return Pool.objects.values_list("release", flat=True).get(pk=_pool_id(tenant))
+    found = answer("SELECT release FROM tenants_pool WHERE id = %s", [_pool_id(tenant)])
+    if found is None:
+        raise Pool.DoesNotExist
+    return str(found[0])
 
 
 def password_of(pool: Pool) -> str:

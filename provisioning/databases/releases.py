@@ -3,12 +3,15 @@
 from functools import lru_cache
 from uuid import UUID
 
+from provisioning.engine.rows import answer
 from provisioning.errors import Permanent
 from provisioning.models import Handle, Release
 from tenants.context import TenantContext
 from tenants.models import Tenant
 
 TEXTS = ("files", "script", "seed", "finish", "shape", "pool_script", "pool_shape")  # hundreds of kilobytes
+
+_PUBLISHED = "SELECT id FROM provisioning_release WHERE name = %s AND state = %s"
 
 
 class NoRelease(Permanent):
@@ -23,12 +26,17 @@ def current_release() -> Release | None:
     return Release.objects.filter(current=True).defer(*TEXTS).first()
 
 
+def has_current() -> bool:
+    """Whether new tenants have a release to be born on."""
+    return answer("SELECT true FROM provisioning_release WHERE current", ()) is not None
+
+
 def release_named(name: str) -> Release:
     """A published release, kept in memory: its scripts never change. Raises NoRelease."""
-    found = Release.objects.filter(name=name, state=Release.State.PUBLISHED).values_list("pk", flat=True).first()
+    found = answer(_PUBLISHED, [name, Release.State.PUBLISHED])
     if found is None:
         raise NoRelease(f"There is no published release {name!r}.")
-    return _kept(found)
+    return _kept(found[0])
 
 
 def release_of(tenant: TenantContext, handle: Handle) -> Release:

@@ -32,6 +32,7 @@ from provisioning.databases.servers import (
     session,
     url_of,
 )
+from provisioning.engine.rows import answer
 from provisioning.models import Claim, Handle, ResourceKind, Secret
 from tenants.context import TenantContext
 from tenants.errors import StateConflict
@@ -43,6 +44,9 @@ from tenants.states import Tier
 
 PASSWORD_BYTES = 32
 ERROR = Severity.ERROR
+_PLANNED = """
+SELECT p.own_role, p.connection_limit FROM tenants_plan p JOIN tenants_tenant t ON t.plan_id = p.id WHERE t.id = %s
+"""
 _ENTER = f"SELECT set_config('search_path', %s, true), {guard.LETS_IN}"
 # Guard rails, not walls: a session may change them (isolation rests on grants alone).
 SETTINGS = {
@@ -78,13 +82,16 @@ class LoginRole:
     kind = ResourceKind.ROLE
 
     def plan(self, tenant: TenantContext) -> Handle:
-        plan = Plan.objects.only("own_role", "connection_limit").get(tenant=tenant.tenant_id)
+        found = answer(_PLANNED, [tenant.tenant_id])
+        if found is None:
+            raise Plan.DoesNotExist
+        has_its_own, connection_limit = found
         where = {"cluster": tenant.cluster, "database": tenant.database, "schema": tenant.schema}
-        own = {"role": tenant.key, **where, "connection_limit": plan.connection_limit}
+        own = {"role": tenant.key, **where, "connection_limit": connection_limit}
         if tenant.pool_id is None:
             return own
         group = pool_group(tenant.pool_id)
-        if plan.own_role:
+        if has_its_own:
             return {**own, "group": group}
         return {"role": pool_role(tenant.pool_id), **where, "group": group, "shared": True}
 

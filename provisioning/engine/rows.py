@@ -66,13 +66,21 @@ def found(model: type[Row], where: str, conditions: Sequence[object]) -> Row | N
 
 def listed(model: type[Row], where: str, conditions: Sequence[object]) -> list[Row]:
     """All of them."""
-    with _cursor() as cursor:
-        cursor.execute(_select(model, where, ""), conditions)  # type: ignore[arg-type]  # as in _filled
+    with prepared() as cursor:
+        cursor.execute(_select(model, where, ""), conditions)  # type: ignore[arg-type]  # as in answer
         found = cursor.fetchall()
     rows = [model() for _each in found]
     for row, values in zip(rows, found, strict=True):
         _fill(row, values)
     return rows
+
+
+def answer(statement: str, parameters: Sequence[object] | Mapping[str, object]) -> tuple[Any, ...] | None:
+    """The first row of a statement that is a literal of our code, or None."""
+    with prepared() as cursor:
+        cursor.execute(statement, parameters)  # type: ignore[arg-type]  # UUIDs too: psycopg adapts them
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    return row
 
 
 def given(model: type[Row], function: str, arguments: Sequence[object]) -> Row | None:
@@ -90,7 +98,7 @@ def locked(row: Model, where: str, conditions: Sequence[object], *, idle_s: floa
     return _filled(row, statement, (_milliseconds(idle_s), row.pk, *conditions), skip=1)
 
 
-def _cursor() -> CursorWrapper:
+def prepared() -> CursorWrapper:
     """As `connection.cursor()`, but one whose statements the server prepares, as often as the settings say."""
     connection.ensure_connection()
     cursor: CursorWrapper = connection._prepare_cursor(ServerBindingCursor(connection.connection))  # type: ignore[attr-defined, call-arg]  # noqa: SLF001
@@ -103,9 +111,7 @@ def _milliseconds(seconds: float) -> str:
 
 def _filled(row: Model, statement: str, parameters: Sequence[object], *, skip: int = 0) -> bool:
     """Run a statement that gives one row of this model behind `skip` other columns."""
-    with _cursor() as cursor:
-        cursor.execute(statement, parameters)  # type: ignore[arg-type]  # UUIDs too: psycopg adapts them
-        values = cursor.fetchone()
+    values = answer(statement, parameters)
     if values is None:
         return False
     _fill(row, values[skip:])

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from provisioning.engine.rows import answer
 from provisioning.errors import Permanent
 from provisioning.models import Claim, Handle, ResourceKind
 from tenants.context import TenantContext
 from tenants.findings import Finding, Severity
 from tenants.models import Domain
+
+_LEADS_TO = "SELECT true FROM tenants_domain WHERE domain = %s AND tenant_id = %s"
 
 
 class DomainTaken(Permanent):
@@ -57,4 +60,4 @@ class HostName:
 
 
 def _leads_to(tenant: TenantContext, handle: Handle) -> bool:
-    return Domain.objects.filter(domain=handle["domain"], tenant_id=tenant.tenant_id).exists()
+    return answer(_LEADS_TO, [handle["domain"], tenant.tenant_id]) is not None

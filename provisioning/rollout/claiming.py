@@ -18,9 +18,9 @@ from __future__ import annotations
 from functools import lru_cache
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import QuerySet
 
+from provisioning.engine.rows import prepared
 from provisioning.engine.workflow import StepContext
 from provisioning.models import ReleasePath, Rollout, RolloutTarget, TargetState
 from provisioning.rollout.errors import NoPath
@@ -42,7 +42,7 @@ ORDER BY t.wave, t.position LIMIT least(%(limit)s, greatest(%(least)s, (
     SELECT ceil(count(*)::float / %(lanes)s)::int FROM (
         SELECT FROM provisioning_rollout o JOIN provisioning_rollouttarget w ON w.rollout_id = o.id
         WHERE o.id = %(rollout)s AND w.cluster_id = %(cluster)s AND w.wave <= o.wave AND w.state = 'waiting'
-        LIMIT %(limit)s * %(lanes)s
+        LIMIT %(limit)s::int * %(lanes)s
     ) AS waiting
 ))) FOR NO KEY UPDATE OF t SKIP LOCKED
 """
@@ -100,7 +100,7 @@ def claim(
     more than `least` of them and more than its share.
     """
     share = {"limit": limit, "least": least, "lanes": rollout.parallelism}
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(LOCK, {"rollout": rollout.pk, "cluster": cluster_id, **share})
         found = cursor.fetchall()
         if not found:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
-
-from provisioning.models import Rollout, RolloutTarget, TargetState
+from provisioning.engine.rows import answer
+from provisioning.models import Rollout
 
 LOOKED_AFTER = timedelta(seconds=60)  # longer than a claim takes a wait for fresh
+_HAS_OR_WAITS = """
+pool_id = %s AND (
+    state = 'running' OR state = 'waiting' AND blocked_since <= %s AND not_before > statement_timestamp() - %s)
+"""
 
 
 def at_work_on(tenant_id: UUID) -> Rollout | None:
     """The rollout that has a tenant with tables of its own in work now."""
-    return _rollout(RolloutTarget.objects.filter(tenant=tenant_id, state=TargetState.RUNNING))
+    return _rollout("tenant_id = %s AND state = 'running'", tenant_id)
 
 
 def at_work_in(pool_id: UUID | None, *, since: datetime) -> Rollout | None:
@@ -25,11 +27,10 @@ def at_work_in(pool_id: UUID | None, *, since: datetime) -> Rollout | None:
     """
     if pool_id is None:
         return None
-    waits = Q(state=TargetState.WAITING, blocked_since__lte=since, not_before__gt=Now() - LOOKED_AFTER)
-    return _rollout(RolloutTarget.objects.filter(Q(state=TargetState.RUNNING) | waits, pool=pool_id))
+    return _rollout(_HAS_OR_WAITS, pool_id, since, LOOKED_AFTER)
 
 
-def _rollout(targets: QuerySet[RolloutTarget]) -> Rollout | None:
+def _rollout(where: str, *conditions: object) -> Rollout | None:
     """Nearly always there is none: that is asked for first."""
-    found = targets.values_list("rollout", flat=True).first()
-    return Rollout.objects.get(pk=found) if found else None
+    found = answer(f"SELECT rollout_id FROM provisioning_rollouttarget WHERE {where}", conditions)
+    return Rollout.objects.get(pk=found[0]) if found else None

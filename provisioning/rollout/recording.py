@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
 from provisioning.databases.replaying import trouble_of
 from provisioning.engine.failure import Failure, Verdict, failure, is_outage, jitter
+from provisioning.engine.rows import prepared
 from provisioning.engine.workflow import StepContext
 from provisioning.models import Rollout, RolloutTarget, TargetState
 from provisioning.rollout.budget import LOST_CONNECTION, OTHER
@@ -93,7 +93,7 @@ def class_of(raised: Exception) -> str:
 
 def record(ctx: StepContext, rollout: Rollout, batch: Sequence[Ended]) -> None:
     """Write a batch and which release things are on now, inside `ctx.control()`: with the fence, or not at all."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(
             RECORD,
             {

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
 from provisioning.databases.releases import TEXTS
+from provisioning.engine.rows import answer
 from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import StepContext
 from provisioning.models import PauseReason, Rollout, RolloutState, RolloutTarget, TargetState
@@ -127,9 +127,7 @@ def _look(rollout: Rollout) -> WaveSeen | None:
         "release": rollout.release.name,
         "named": NAMED,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(LOOK, asked)
-        found = cursor.fetchone()
+    found = answer(LOOK, asked)
     return WaveSeen(*found) if found else None
 
 

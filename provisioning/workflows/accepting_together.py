@@ -10,7 +10,8 @@ from itertools import groupby
 
 from django.db import IntegrityError, transaction
 
-from provisioning.databases.clusters import NoRelease, current_release, reserve_together
+from provisioning.databases.clusters import NoRelease, reserve_together
+from provisioning.databases.releases import has_current
 from provisioning.engine.start import Start, start_together
 from provisioning.models import Run
 from provisioning.workflows.accepting import lock_of, new_tenant
@@ -29,7 +30,7 @@ def onboard_together(wishes: Sequence[TenantWish], *, actor: Actor) -> list[Run]
     """
     offered = offer()
     asked = [checked(wish, offered) for wish in wishes]
-    if current_release() is None:
+    if not has_current():
         raise NoRelease
     try:
         with transaction.atomic():

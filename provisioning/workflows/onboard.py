@@ -7,7 +7,9 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from provisioning.databases.clusters import NoRelease, current_release, release_placement, reserve
+from provisioning.databases.clusters import NoRelease, release_placement, reserve
+from provisioning.databases.releases import has_current
+from provisioning.engine.rows import found
 from provisioning.engine.telling import ENGINE
 from provisioning.engine.workflow import Again, Body, Done, Outcome, Step, StepContext, Workflow
 from provisioning.erasure import sentinels
@@ -56,9 +58,10 @@ class VerificationFailed(Permanent):
 
 def validate(ctx: StepContext) -> Outcome:
     """Refuse early what cannot end well: no release to copy, or a tenant that is not waiting to be made."""
-    if current_release() is None:
+    if not has_current():
         raise NoRelease
-    tenant = Tenant.objects.only("slug", "state").get(pk=ctx.tenant_id)
+    tenant = found(Tenant, "id = %s", [ctx.tenant_id])
+    assert tenant is not None  # noqa: S101  tenants are never deleted
     if tenant.state != TenantState.PROVISIONING:
         raise Permanent(f"Tenant {tenant.slug} is {tenant.state}, not provisioning.")
     return Done()

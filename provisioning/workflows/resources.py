@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from provisioning.databases.tiers import LoginRole, TenantDatabase
-from provisioning.engine.rows import NOW, Changes, listed
+from provisioning.engine.rows import NOW, Changes, answer, listed
 from provisioning.engine.workflow import Body, Done, Outcome, StepContext
 from provisioning.models import Handle, Provider, Resource, ResourceKind, Shuttable
 from provisioning.providers import Bucket, CacheNamespace, DataKeys, HostName, StorageCredentialsProvider
 from tenants.context import TenantContext
 from tenants.findings import Finding
 from tenants.models import Placement
+from tenants.states import Tier
 
 PROVIDERS: dict[ResourceKind, Provider] = {
     ResourceKind.DATA_KEY: DataKeys(),
@@ -29,13 +30,20 @@ DOORS: dict[ResourceKind, Shuttable] = {
 """Through which somebody comes in from outside, in the order they are shut. Hosts, tokens, tasks and hand-outs ask for
 the tenant's state: they need no door."""
 
+_PLACED = """
+SELECT t.id, t.incarnation, t.slug, p.tier, c.name, p.database, p.schema, p.pool_id
+FROM tenants_placement p JOIN tenants_tenant t ON t.id = p.tenant_id JOIN tenants_cluster c ON c.id = p.cluster_id
+WHERE p.tenant_id = %s AND p.active
+"""
+
 
 def context_of(ctx: StepContext) -> TenantContext:
     """The tenant of a step, as providers need it."""
     if "tenant" not in ctx.known:
-        columns = ("tenant__incarnation", "tenant__slug", "tier", "cluster__name", "database", "schema", "pool")
-        placements = Placement.objects.select_related("tenant", "cluster").only(*columns)
-        ctx.known["tenant"] = placements.get(tenant=ctx.tenant_id, active=True).context()
+        if (found := answer(_PLACED, [ctx.tenant_id])) is None:
+            raise Placement.DoesNotExist
+        tenant_id, incarnation, slug, tier, *place = found
+        ctx.known["tenant"] = TenantContext(tenant_id, incarnation, slug, Tier(tier), *place)
     context: TenantContext = ctx.known["tenant"]
     return context
 
@@ -98,8 +106,8 @@ def remove_domain(ctx: StepContext) -> Outcome:
 
 def observe(tenant: TenantContext) -> dict[ResourceKind, list[Finding]]:
     """What is wrong with each resource the tenant owns, observed now."""
-    rows = Resource.objects.filter(tenant_id=tenant.tenant_id).exclude(state=Resource.State.REMOVED)
-    handles = {ResourceKind(kind): handle for kind, handle in rows.values_list("kind", "handle")}
+    rows = listed(Resource, "tenant_id = %s AND state <> %s", [tenant.tenant_id, Resource.State.REMOVED])
+    handles = {row.kind: row.handle for row in rows}
     return {
         kind: list(provider.verify(tenant, handles[kind])) for kind, provider in PROVIDERS.items() if kind in handles
     }
