@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
@@ -64,14 +64,14 @@ def found(model: type[Row], where: str, conditions: Sequence[object]) -> Row | N
     return row if _filled(row, _select(model, where, ""), conditions) else None
 
 
-def listed(model: type[Row], where: str, conditions: Sequence[object]) -> list[Row]:
+def listed(model: type[Row], where: str, conditions: Sequence[object], *, using: str = DEFAULT_DB_ALIAS) -> list[Row]:
     """All of them."""
-    with prepared() as cursor:
+    with prepared(using) as cursor:
         cursor.execute(_select(model, where, ""), conditions)  # type: ignore[arg-type]  # as in answer
         found = cursor.fetchall()
     rows = [model() for _each in found]
     for row, values in zip(rows, found, strict=True):
-        _fill(row, values)
+        _fill(row, values, using)
     return rows
 
 
@@ -98,8 +98,9 @@ def locked(row: Model, where: str, conditions: Sequence[object], *, idle_s: floa
     return _filled(row, statement, (_milliseconds(idle_s), row.pk, *conditions), skip=1)
 
 
-def prepared() -> CursorWrapper:
-    """As `connection.cursor()`, but one whose statements the server prepares, as often as the settings say."""
+def prepared(using: str = DEFAULT_DB_ALIAS) -> CursorWrapper:
+    """As a connection's `cursor()`, but one whose statements the server prepares, as often as the settings say."""
+    connection = connections[using]
     connection.ensure_connection()
     cursor: CursorWrapper = connection._prepare_cursor(ServerBindingCursor(connection.connection))  # type: ignore[attr-defined, call-arg]  # noqa: SLF001
     return cursor
@@ -118,10 +119,10 @@ def _filled(row: Model, statement: str, parameters: Sequence[object], *, skip: i
     return True
 
 
-def _fill(row: Model, values: Sequence[Any]) -> None:
+def _fill(row: Model, values: Sequence[Any], using: str = DEFAULT_DB_ALIAS) -> None:
     for (name, load), value in zip(_loads(type(row)), values, strict=True):
         setattr(row, name, value if load is None or value is None else load(value))
-    row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001  as Model.from_db does
+    row._state.adding, row._state.db = False, using  # noqa: SLF001  as Model.from_db does
 
 
 def _update(row: Model, changes: Changes, *, after: str = "") -> tuple[str, tuple[object, ...]]:

@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from provisioning.engine.rows import listed
 from provisioning.errors import Permanent, Transient
 from provisioning.models import Claim, DataKey, Handle, ResourceKind
 from tenants.context import TenantContext
@@ -40,6 +41,7 @@ WHERE NOT EXISTS (
 )
 ON CONFLICT DO NOTHING
 """
+_LIVING = "owner_ref = %s AND purpose = ANY (%s) AND state <> %s ORDER BY purpose, state"
 
 
 class KeyringUnreachable(Transient):
@@ -248,7 +250,7 @@ def _of(owner_ref: UUID) -> QuerySet[DataKey]:
 
 
 def _living(tenant: TenantContext) -> list[DataKey]:
-    return list(_of(tenant.tenant_id).exclude(state=DataKey.State.DESTROYED).order_by("purpose", "state"))
+    return listed(DataKey, _LIVING, [tenant.tenant_id, [PURPOSE, INDEX], DataKey.State.DESTROYED], using="keyring")
 
 
 def _destroy(keys: QuerySet[DataKey]) -> int:
