@@ -15,16 +15,15 @@ FRESH_S, for those who wait for the pool only after a longer time, so that no mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from uuid import UUID
 
-from django.db.models import QuerySet
-
-from provisioning.engine.rows import prepared
+from provisioning.engine.rows import listed, prepared
 from provisioning.engine.workflow import StepContext
-from provisioning.models import ReleasePath, Rollout, RolloutTarget, TargetState
+from provisioning.models import ReleasePath, Rollout, RolloutTarget
 from provisioning.rollout.errors import NoPath
-from tenants.models import Cluster, Placement, Pool
+from tenants.models import Cluster, Placement, Pool, Tenant
 
 # Running targets whose lane has lost its lease, or was claimed anew, are anybody's: replaying observes first.
 LOCK = """
@@ -83,11 +82,6 @@ FROM asked WHERE t.id = asked.id
 """
 FRESH_S = 30.0
 LEAST_AT_ONCE = 15  # fewer are not worth a batch of their own, unless they take long
-# Of a target and its tenant; the other columns of a hundred tenants cost more than reading these.
-READ = (
-    *("rollout", "position", "wave", "tenant", "pool", "cluster", "path", "lane", "fence", "attempts", "error"),
-    *("cursor", "tenant__slug", "tenant__incarnation"),
-)
 BLOCKED_S = 2.0  # until a blocked target is looked at again; meanwhile others have their turn
 
 
@@ -118,28 +112,28 @@ def claim(
                 "fresh_s": FRESH_S,
             },
         )
-    taken = RolloutTarget.objects.filter(pk__in=ids, state=TargetState.RUNNING)
-    targets = placed(taken.order_by("wave", "position"), rollout)  # nobody moves while they are running here
+    taken = "id = ANY (%s) AND state = 'running' ORDER BY wave, position"
+    targets = placed(rollout, taken, [ids])  # nobody moves while they are running here
     rollout.wave = max([rollout.wave, *(target.wave for target in targets)])  # it may have gone on since it was read
     return targets
 
 
-def placed(rows: QuerySet[RolloutTarget], rollout: Rollout) -> list[RolloutTarget]:
+def placed(rollout: Rollout, where: str, conditions: Sequence[object]) -> list[RolloutTarget]:
     """Targets of one rollout with all that a replayer wants to know of them."""
-    targets = list(rows.select_related("tenant").only(*READ))
-    tenants = [target.tenant_id for target in targets if target.tenant_id]
-    places = {place.tenant_id: place for place in Placement.objects.filter(tenant__in=tenants, active=True)}
+    targets = listed(RolloutTarget, where, conditions)
+    ids = [target.tenant_id for target in targets if target.tenant_id]
+    tenants = {tenant.pk: tenant for tenant in listed(Tenant, "id = ANY (%s)", [ids])}
+    places = {place.tenant_id: place for place in listed(Placement, "tenant_id = ANY (%s) AND active", [ids])}
     pools = Pool.objects.in_bulk({target.pool_id for target in targets if target.pool_id})
     # A lane has one for all its targets; only who has moved since the approval is on another.
-    clusters = Cluster.objects.in_bulk({each.cluster_id for each in (*targets, *places.values())})
+    its_own = {target.cluster_id for target in targets}
+    clusters = Cluster.objects.in_bulk(its_own | {place.cluster_id for place in places.values()})
     for place in places.values():
         place.cluster = clusters[place.cluster_id]
     for target in targets:
-        target.rollout, target.cluster, target.place = (
-            rollout,
-            clusters[target.cluster_id],
-            places.get(target.tenant_id),
-        )
+        target.rollout, target.cluster = rollout, clusters[target.cluster_id]
+        if target.tenant_id is not None:
+            target.tenant, target.place = tenants[target.tenant_id], places.get(target.tenant_id)
         if target.pool_id is not None:
             target.pool = pools[target.pool_id]
     return targets

@@ -16,7 +16,6 @@ from django.utils import timezone
 
 from provisioning.engine import children
 from provisioning.engine.failure import Verdict, failure
-from provisioning.engine.rows import answer
 from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Step, StepContext, Workflow
 from provisioning.errors import StaleFence
 from provisioning.models import OPEN_TARGETS, Queue, Rollout, RolloutState, RolloutTarget, TargetState
@@ -25,7 +24,7 @@ from provisioning.rollout.budget import Budget
 from provisioning.rollout.claiming import LEAST_AT_ONCE, claim, path_of
 from provisioning.rollout.progress import standing_of, toll_of
 from provisioning.rollout.recording import Ended, arrived, failed, given_back, record
-from provisioning.rollout.settling import UNREAD, settle, stop_over_budget
+from provisioning.rollout.settling import UNREAD, look_again, settle, stop_over_budget
 from provisioning.rollout.window import opens
 
 logger = logging.getLogger("tenure.rollout")
@@ -38,8 +37,6 @@ A_MOMENT_S, A_LOOK_S = 0.3, 0.005  # that a lane without work waits for the othe
 FIRST_PACE_S = 0.1  # a target, until one has been seen; if it takes longer, the rest of the batch is given back
 SHORTLY, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
-
-AS_IT_WAS = "SELECT true FROM provisioning_rollout WHERE id = %s AND version = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +59,8 @@ def take_targets(ctx: StepContext) -> Outcome:
 def _turn(ctx: StepContext) -> Outcome:
     """One batch after the other, and wave after wave, until the time is up or there is nothing to take for now."""
     until, pace = monotonic() + A_TURN_S, (ctx.cursor or {}).get("pace")
-    note = ""
+    rollout, note = rollout_of(ctx.input.rollout_id), ""
     while monotonic() < until:
-        rollout = rollout_of(ctx.input.rollout_id)
         if _rests(rollout):
             return Done({"state": rollout.state}, also=lambda: _leave(ctx))
         batches = _Batches(ctx, rollout, pace, until)
@@ -73,6 +69,7 @@ def _turn(ctx: StepContext) -> Outcome:
         if monotonic() < until and not _rests(rollout):  # so nothing is left to take
             if settle(ctx, rollout):
                 children.wake_siblings(ctx)
+                look_again(rollout)
             elif not _moved_on(rollout):
                 return _idle(ctx, rollout, pace)
     return Again(AT_ONCE, cursor={"pace": pace}, note=note)
@@ -82,7 +79,7 @@ def _moved_on(rollout: Rollout) -> bool:
     """Whether another lane ends the wave within a moment: to sleep and be woken takes longer than most waves' ends."""
     until = monotonic() + A_MOMENT_S
     while monotonic() < until:  # as a model each look takes five times the processor from the lane that works
-        if answer(AS_IT_WAS, (rollout.pk, rollout.version)) is None:
+        if look_again(rollout):
             return True
         sleep(A_LOOK_S)
     return False

@@ -31,9 +31,15 @@ SAMPLE = 3  # targets of a wave that are looked at again, in the databases thems
 NAMED = 5
 DIFFERS = "Something else changed it after it was recorded. Find out what, repair it, then retry."
 
+AS_IT_IS = "SELECT state, wave, version FROM provisioning_rollout WHERE id = %s"
+STILL_AS = f"{AS_IT_IS} AND state = %s AND wave = %s FOR NO KEY UPDATE"
+NEXT_WAVE = "UPDATE provisioning_rollout SET wave = wave + 1, version = version + 1 WHERE id = %s RETURNING true"
 # No row while something is left to do of this wave or of one before: then nothing else is counted, however large it is.
 LOOK = """
 SELECT (SELECT count(*) FROM provisioning_rollouttarget t WHERE t.rollout_id = %(rollout)s AND t.wave = %(wave)s),
+    EXISTS (
+        SELECT FROM provisioning_rollouttarget t
+        WHERE t.rollout_id = %(rollout)s AND t.state = 'failed' AND NOT t.forgiven),
     ARRAY(
         SELECT coalesce(n.slug, p.schema) FROM provisioning_rollouttarget t
         LEFT JOIN tenants_tenant n ON n.id = t.tenant_id LEFT JOIN tenants_pool p ON p.id = t.pool_id
@@ -48,16 +54,18 @@ WHERE NOT EXISTS (
 
 @dataclass(frozen=True, slots=True)
 class WaveSeen:
-    """The current wave, through. `elsewhere` names the first that arrived and are recorded on another release."""
+    """The current wave, through. `elsewhere` names the first that arrived and are recorded on another release.
+
+    `costs`: something failed, in whichever wave, that counts against the budget.
+    """
 
     targets: int
+    costs: bool
     elsewhere: list[str]
 
 
 def stop_over_budget(ctx: StepContext, rollout: Rollout) -> bool:
     """Pause the rollout if it has cost more than it may. Inside `ctx.control()`."""
-    if not rollout.targets.filter(state=TargetState.FAILED, forgiven=False).exists():
-        return False
     breach = Budget.of(rollout.max_failures).breach(toll_of(rollout))
     return bool(breach) and pause(rollout, PauseReason.ERROR_BUDGET, breach, actor=ENGINE, ctx=ctx)
 
@@ -71,7 +79,7 @@ def settle(ctx: StepContext, rollout: Rollout) -> bool:
         return False
     wrong = _differing(rollout)
     with ctx.control():
-        if _as_it_is(rollout) != (rollout.state, rollout.wave):
+        if answer(STILL_AS, [rollout.pk, rollout.state, rollout.wave]) is None:
             return True
         seen = _look(rollout)
         if seen is None:
@@ -81,7 +89,14 @@ def settle(ctx: StepContext, rollout: Rollout) -> bool:
         if seen.elsewhere:
             detail = f"Recorded on another release than {rollout.release.name}: {', '.join(seen.elsewhere)}."
             return pause(rollout, PauseReason.VERIFICATION, detail, actor=ENGINE, ctx=ctx)
-        return stop_over_budget(ctx, rollout) or _go_on(ctx, rollout, targets=seen.targets)
+        return (seen.costs and stop_over_budget(ctx, rollout)) or _go_on(ctx, rollout, targets=seen.targets)
+
+
+def look_again(rollout: Rollout) -> bool:
+    """Bring up to date what changes of a rollout once it was approved. Whether anything has."""
+    before = rollout.version
+    rollout.state, rollout.wave, rollout.version = answer(AS_IT_IS, [rollout.pk]) or ("", 0, 0)
+    return rollout.version != before
 
 
 def pause(rollout: Rollout, why: PauseReason, detail: str, *, actor: Actor, ctx: StepContext | None = None) -> bool:
@@ -111,14 +126,6 @@ def locked(rollout: Rollout) -> Rollout:
     return found
 
 
-def _as_it_is(rollout: Rollout) -> tuple[str, int]:
-    """State and wave, held until the transaction ends."""
-    found: tuple[str, int] = (
-        Rollout.objects.select_for_update(no_key=True).values_list("state", "wave").get(pk=rollout.pk)
-    )
-    return found
-
-
 def _look(rollout: Rollout) -> WaveSeen | None:
     """None while the wave is not through."""
     asked: dict[str, Any] = {
@@ -136,7 +143,7 @@ def _go_on(ctx: StepContext, rollout: Rollout, *, targets: int) -> bool:
         data = {"rollout": rollout.public_id, "wave": rollout.wave, "targets": targets}
         events.record_of_fleet(EventType.ROLLOUT_WAVE_COMPLETED, operation=ctx.run_id, data=data)
     if rollout.wave < rollout.last_wave:
-        Rollout.objects.filter(pk=rollout.pk).update(wave=F("wave") + 1, version=F("version") + 1)
+        answer(NEXT_WAVE, [rollout.pk])
     elif not join_late(rollout):
         _end(ctx, rollout)
     return True
@@ -157,8 +164,8 @@ def _end(ctx: StepContext, rollout: Rollout) -> None:
 
 def _differing(rollout: Rollout) -> list[tuple[RolloutTarget, str]]:
     """A sample of the wave's targets that are not what they were recorded as, and how they differ."""
-    there = rollout.targets.filter(wave=rollout.wave, state=TargetState.SUCCEEDED)
-    sample = placed(there.order_by("?")[:SAMPLE], rollout)
+    there = "rollout_id = %s AND wave = %s AND state = 'succeeded' ORDER BY random() LIMIT %s"
+    sample = placed(rollout, there, [rollout.pk, rollout.wave, SAMPLE])
     looked_at = [(target, seams.replayer.difference(target, rollout.release)) for target in sample]
     return [(target, difference) for target, difference in looked_at if difference]
 

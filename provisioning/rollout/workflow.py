@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from provisioning.engine.children import Child, spawn
+from provisioning.engine.rows import answer, listed
 from provisioning.engine.workflow import AT_ONCE, Again, Done, Outcome, Step, StepContext, Workflow
 from provisioning.models import OPEN_TARGETS, Queue, Rollout, RolloutState, RolloutTarget, TargetState
 from provisioning.rollout.lanes import AS_LONG_AS_IT_TAKES, LANE, LaneInput, rollout_of
@@ -19,6 +20,14 @@ from provisioning.rollout.settling import settle
 from provisioning.rollout.window import opens
 from tenants.models import Cluster
 
+OPEN_IN = """
+id IN (SELECT cluster_id FROM provisioning_rollouttarget WHERE rollout_id = %s AND state IN ('waiting', 'running'))
+AND id <> ALL (%s) ORDER BY name
+"""
+SAID = """
+SELECT count(*) FILTER (WHERE state NOT IN ('waiting', 'running')), count(*)
+FROM provisioning_rollouttarget WHERE rollout_id = %s AND wave = %s
+"""
 LOOKS_EVERY, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=1)
 
 
@@ -62,8 +71,7 @@ def skip_open(cancelled: QuerySet[Rollout]) -> None:
 
 def _lanes(rollout: Rollout, times: int, *, beside: Collection[UUID]) -> list[Child]:
     """For each cluster with open targets and without a lane. Each time they are other children."""
-    unfinished = RolloutTarget.objects.filter(rollout=rollout, state__in=OPEN_TARGETS).exclude(cluster__in=beside)
-    clusters = Cluster.objects.filter(pk__in=unfinished.values("cluster")).order_by("name").only("name")
+    clusters = listed(Cluster, OPEN_IN, [rollout.pk, list(beside)])
     return [
         Child(
             target=f"lane:{times}:{cluster.name}:{number}",
@@ -76,9 +84,8 @@ def _lanes(rollout: Rollout, times: int, *, beside: Collection[UUID]) -> list[Ch
 
 
 def _said(rollout: Rollout) -> str:
-    here = rollout.targets.filter(wave=rollout.wave)
-    done = here.exclude(state__in=OPEN_TARGETS).count()
-    return f"wave {rollout.wave} of {rollout.last_wave}: {done} of {here.count()} targets"
+    done, here = answer(SAID, [rollout.pk, rollout.wave]) or (0, 0)
+    return f"wave {rollout.wave} of {rollout.last_wave}: {done} of {here} targets"
 
 
 def _waits(at: datetime) -> str:
