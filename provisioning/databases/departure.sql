@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION tenure.depart(space text, source_digest text, target_digest text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
-    standing text;
+    standing text; number bigint; hashes numeric;
 BEGIN
     IF to_regclass('tenure.replay') IS NOT NULL THEN
         IF EXISTS (SELECT FROM tenure.replay WHERE target = space) THEN
@@ -12,10 +12,11 @@ BEGIN
         END IF;
     END IF;
     IF to_regclass(format('%I.django_migrations', space)) IS NOT NULL THEN
+        -- Made one text here, where that is planned once a session.
         EXECUTE format(
-            'SELECT count(*) || '':'' || coalesce(sum(hashtextextended(name, hashtextextended(app, 0))), 0)
-             FROM %I.django_migrations', space)
-        INTO standing;
+            'SELECT count(*), sum(hashtextextended(name, hashtextextended(app, 0))) FROM %I.django_migrations', space)
+        INTO number, hashes;
+        standing := concat(number, ':', coalesce(hashes, 0));
     END IF;
     IF standing = target_digest THEN
         RAISE EXCEPTION 'It is there already.' USING ERRCODE = 'TN001';

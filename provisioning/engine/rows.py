@@ -60,8 +60,7 @@ def written(
 
 def found(model: type[Row], where: str, conditions: Sequence[object]) -> Row | None:
     """The first row of `model` that `where`, with its ORDER BY, names; or None."""
-    row = model()
-    return row if _filled(row, _select(model, where, ""), conditions) else None
+    return _made(model, answer(_select(model, where, ""), conditions))
 
 
 def listed(model: type[Row], where: str, conditions: Sequence[object], *, using: str = DEFAULT_DB_ALIAS) -> list[Row]:
@@ -69,10 +68,8 @@ def listed(model: type[Row], where: str, conditions: Sequence[object], *, using:
     with prepared(using) as cursor:
         cursor.execute(_select(model, where, ""), conditions)  # type: ignore[arg-type]  # as in answer
         found = cursor.fetchall()
-    rows = [model() for _each in found]
-    for row, values in zip(rows, found, strict=True):
-        _fill(row, values, using)
-    return rows
+    names = _names(model)
+    return [model.from_db(using, names, _loaded(model, values)) for values in found]
 
 
 def answer(statement: str, parameters: Sequence[object] | Mapping[str, object]) -> tuple[Any, ...] | None:
@@ -85,8 +82,7 @@ def answer(statement: str, parameters: Sequence[object] | Mapping[str, object]) 
 
 def given(model: type[Row], function: str, arguments: Sequence[object]) -> Row | None:
     """The row that a function of the database gives, or None."""
-    row = model()
-    return row if _filled(row, f"SELECT {_columns(model)} FROM {function}", arguments) else None
+    return _made(model, answer(f"SELECT {_columns(model)} FROM {function}", arguments))
 
 
 def locked(row: Model, where: str, conditions: Sequence[object], *, idle_s: float) -> bool:
@@ -110,19 +106,28 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms"
 
 
+def _made(model: type[Row], values: Sequence[Any] | None) -> Row | None:
+    if values is None:
+        return None
+    return model.from_db(DEFAULT_DB_ALIAS, _names(model), _loaded(model, values))
+
+
 def _filled(row: Model, statement: str, parameters: Sequence[object], *, skip: int = 0) -> bool:
     """Run a statement that gives one row of this model behind `skip` other columns."""
     values = answer(statement, parameters)
     if values is None:
         return False
-    _fill(row, values[skip:])
+    for name, value in zip(_names(type(row)), _loaded(type(row), values[skip:]), strict=True):
+        setattr(row, name, value)
     return True
 
 
-def _fill(row: Model, values: Sequence[Any], using: str = DEFAULT_DB_ALIAS) -> None:
-    for (name, load), value in zip(_loads(type(row)), values, strict=True):
-        setattr(row, name, value if load is None or value is None else load(value))
-    row._state.adding, row._state.db = False, using  # noqa: SLF001  as Model.from_db does
+def _loaded(model: type[Model], values: Sequence[Any]) -> list[Any]:
+    """A value for each column of the model."""
+    return [
+        value if load is None or value is None else load(value)
+        for load, value in zip(_loads(model), values, strict=True)
+    ]
 
 
 def _update(row: Model, changes: Changes, *, after: str = "") -> tuple[str, tuple[object, ...]]:
@@ -148,7 +153,7 @@ def _select(model: type[Model], where: str, before: str) -> str:
     return f"SELECT {before}{_columns(model)} FROM {model._meta.db_table} WHERE {where}"  # noqa: SLF001
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _columns(model: type[Model]) -> str:
     return ", ".join(f'"{field.column}"' for field in model._meta.concrete_fields)  # noqa: SLF001
 
@@ -162,13 +167,19 @@ def _dumped(model: type[Model], name: str, value: object) -> Any:
     return field.get_db_prep_save(value, connection)  # type: ignore[union-attr]  # as above
 
 
-@lru_cache(maxsize=8)
-def _loads(model: type[Model]) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
-    """The attribute of each column, and what makes a Python value of what psycopg gives, where that is needed."""
+@lru_cache(maxsize=16)
+def _names(model: type[Model]) -> tuple[str, ...]:
+    """The attribute of each column."""
+    return tuple(field.attname for field in model._meta.concrete_fields)  # noqa: SLF001
+
+
+@lru_cache(maxsize=16)
+def _loads(model: type[Model]) -> tuple[Callable[[Any], Any] | None, ...]:
+    """What makes a Python value of what psycopg gives, for each column that needs it."""
 
     def load(field: Any) -> Callable[[Any], Any] | None:
         if not hasattr(field, "from_db_value"):
             return None
         return lambda value: field.from_db_value(value, None, connection)
 
-    return tuple((field.attname, load(field)) for field in model._meta.concrete_fields)  # noqa: SLF001
+    return tuple(load(field) for field in model._meta.concrete_fields)  # noqa: SLF001
