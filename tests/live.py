@@ -40,9 +40,16 @@ class Live:
 def served(stack: Stack, key: str) -> Iterator[Live]:
     """Both processes, until the block is left. `key` is the application's, of the API."""
     web, folder = free_ports().web, stack.folder / "logs"
-    control_plane = _gunicorn("controlplane.wsgi", web, {**os.environ, **stack.environment})
-    with _running(control_plane, folder), application(stack, key, api=f"http://{HOST}:{web}") as port:
+    with control_plane(stack, web), application(stack, key, api=f"http://{HOST}:{web}") as port:
         yield Live(web, port, folder)
+
+
+@contextmanager
+def control_plane(stack: Stack, port: int, wsgi: str = "controlplane.wsgi", *options: str) -> Iterator[None]:
+    """It alone; `options` are gunicorn's. Its log has the name of `wsgi` and the port, as several may run."""
+    program = _gunicorn(wsgi, port, {**os.environ, **stack.environment}, *options)
+    with _running(program, stack.folder / "logs"):
+        yield
 
 
 @contextmanager
@@ -71,11 +78,12 @@ def _running(program: Program, folder: Path) -> Iterator[None]:
         child.stop()
 
 
-def _gunicorn(name: str, port: int, environment: Mapping[str, str]) -> Program:
-    options = ("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--threads", "8", "--no-control-socket")
+def _gunicorn(wsgi: str, port: int, environment: Mapping[str, str], *options: str) -> Program:
+    """Of an option given twice gunicorn takes the last."""
+    usual = ("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--threads", "8", "--no-control-socket")
     return Program(
-        name=name,
-        command=(sys.executable, "-m", "gunicorn", f"{name}:application", *options),
+        name=f"{port}.{wsgi}",
+        command=(sys.executable, "-m", "gunicorn", f"{wsgi}:application", *usual, *options),
         environment=environment,
         folder=CHECKOUT,
         ready=lambda: replies(port),

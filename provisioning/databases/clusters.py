@@ -243,6 +243,5 @@ def _limit(cluster: Cluster) -> None:
 
 __all__ = [
     "ClusterElsewhere", "NoCapacity", "NoRelease", "ReleaseCannotBePooled", "change_cluster", "change_pool",
-    "choose_cluster", "foresee", "register_cluster", "release_placement", "reserve",
-    "reserve_together",
+    "choose_cluster", "foresee", "register_cluster", "release_placement", "reserve", "reserve_together",
 ]  # fmt: skip

@@ -15,8 +15,9 @@ FRESH_S, for those who wait for the pool only after a longer time, so that no mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TypeVar
 from uuid import UUID
 
 from provisioning.engine.rows import listed, prepared
@@ -24,6 +25,8 @@ from provisioning.engine.workflow import StepContext
 from provisioning.models import ReleasePath, Rollout, RolloutTarget
 from provisioning.rollout.errors import NoPath
 from tenants.models import Cluster, Placement, Pool, Tenant
+
+Owner = TypeVar("Owner", Tenant, Pool)
 
 # Running targets whose lane has lost its lease, or was claimed anew, are anybody's: replaying observes first.
 LOCK = """
@@ -45,10 +48,7 @@ ORDER BY t.wave, t.position LIMIT least(%(limit)s, greatest(%(least)s, (
     ) AS waiting
 ))) FOR NO KEY UPDATE OF t SKIP LOCKED
 """
-LOCK_OWNERS = {
-    "tenant": "SELECT id FROM tenants_tenant WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-    "pool": "SELECT id FROM tenants_pool WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-}
+LOCKED = "id = ANY (%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 # In a pool only who is on the way in or out is waited for: of ten thousand tenants some have an operation at any time.
 TAKE = """
 WITH asked AS (
@@ -99,8 +99,8 @@ def claim(
         found = cursor.fetchall()
         if not found:
             return []
-        tenants = _locked(cursor, "tenant", [tenant for _id, tenant, _pool in found if tenant])
-        pools = _locked(cursor, "pool", [pool for _id, _tenant, pool in found if pool])
+        tenants = _locked(Tenant, [tenant for _id, tenant, _pool in found if tenant])
+        pools = _locked(Pool, [pool for _id, _tenant, pool in found if pool])
         ids = [target for target, tenant, pool in found if tenant in tenants or pool in pools]
         cursor.execute(
             TAKE,
@@ -112,8 +112,8 @@ def claim(
                 "fresh_s": FRESH_S,
             },
         )
-    taken = "id = ANY (%s) AND state = 'running' ORDER BY wave, position"
-    targets = placed(rollout, taken, [ids])  # nobody moves while they are running here
+    targets = listed(RolloutTarget, "id = ANY (%s) AND state = 'running' ORDER BY wave, position", [ids])
+    _place(rollout, targets, tenants, pools)  # nobody moves while they are running here
     rollout.wave = max([rollout.wave, *(target.wave for target in targets)])  # it may have gone on since it was read
     return targets
 
@@ -121,10 +121,16 @@ def claim(
 def placed(rollout: Rollout, where: str, conditions: Sequence[object]) -> list[RolloutTarget]:
     """Targets of one rollout with all that a replayer wants to know of them."""
     targets = listed(RolloutTarget, where, conditions)
+    tenants = Tenant.objects.in_bulk({target.tenant_id for target in targets if target.tenant_id})
+    _place(rollout, targets, tenants, Pool.objects.in_bulk({target.pool_id for target in targets if target.pool_id}))
+    return targets
+
+
+def _place(
+    rollout: Rollout, targets: Sequence[RolloutTarget], tenants: Mapping[UUID, Tenant], pools: Mapping[UUID, Pool]
+) -> None:
     ids = [target.tenant_id for target in targets if target.tenant_id]
-    tenants = {tenant.pk: tenant for tenant in listed(Tenant, "id = ANY (%s)", [ids])}
     places = {place.tenant_id: place for place in listed(Placement, "tenant_id = ANY (%s) AND active", [ids])}
-    pools = Pool.objects.in_bulk({target.pool_id for target in targets if target.pool_id})
     # A lane has one for all its targets; only who has moved since the approval is on another.
     its_own = {target.cluster_id for target in targets}
     clusters = Cluster.objects.in_bulk(its_own | {place.cluster_id for place in places.values()})
@@ -136,7 +142,6 @@ def placed(rollout: Rollout, where: str, conditions: Sequence[object]) -> list[R
             target.tenant, target.place = tenants[target.tenant_id], places.get(target.tenant_id)
         if target.pool_id is not None:
             target.pool = pools[target.pool_id]
-    return targets
 
 
 def path_of(target: RolloutTarget) -> ReleasePath:
@@ -152,8 +157,5 @@ def _path(pk: UUID) -> ReleasePath:
     return ReleasePath.objects.select_related("source", "target").get(pk=pk)
 
 
-def _locked(cursor: object, kind: str, ids: list[UUID]) -> set[UUID]:
-    if not ids:
-        return set()
-    cursor.execute(LOCK_OWNERS[kind], (ids,))  # type: ignore[attr-defined]  # Django's wrapper has no type of its own
-    return {pk for (pk,) in cursor.fetchall()}  # type: ignore[attr-defined]
+def _locked(model: type[Owner], ids: list[UUID]) -> dict[UUID, Owner]:
+    return {owner.pk: owner for owner in listed(model, LOCKED, [ids])} if ids else {}

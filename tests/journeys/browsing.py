@@ -1,7 +1,5 @@
 """A person at the admin with a real browser: chromium in front of the control plane's own process."""
 
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
@@ -12,9 +10,9 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from controlplane.stack.embedded import Stack
-from controlplane.stack.ports import HOST, free_ports, replies
-from controlplane.stack.process import Program, start
+from controlplane.stack.ports import HOST, free_ports
 from tests import databases
+from tests.live import control_plane
 from tests.staff import signed_in
 
 CHROMIUM = "/usr/bin/chromium"
@@ -52,21 +50,8 @@ class Desk:
 def admin_port(stack: Stack) -> Iterator[int]:
     """The control plane in a process of its own, for the whole session."""
     port = free_ports().web
-    options = ("--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--threads", "8", "--no-control-socket")
-    program = Program(
-        name="admin",
-        command=(sys.executable, "-m", "gunicorn", "controlplane.wsgi:application", *options),
-        environment={**os.environ, **stack.environment},
-        folder=settings.BASE_DIR,
-        ready=lambda: replies(port),
-        ready_within_s=60,
-    )
-    child = start(program, output=stack.folder / "logs" / "admin.log")
-    try:
-        child.wait_until_ready()
+    with control_plane(stack, port):
         yield port
-    finally:
-        child.stop()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import http.client
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +18,11 @@ from rest_framework.test import APIRequestFactory
 from controlplane.api import idempotency
 from controlplane.models import Scope
 from controlplane.stack.embedded import Stack
-from controlplane.stack.files import CHECKOUT
-from controlplane.stack.ports import HOST, free_ports, replies
-from controlplane.stack.process import Program, start
+from controlplane.stack.ports import HOST, free_ports
 from provisioning.models import IdempotencyKey, Run
 from tenants.models import Event, Tenant
 from tests.controlplane.api.conftest import ACME, GLOBEX, Caller, caller
+from tests.live import control_plane
 
 pytestmark = pytest.mark.long
 
@@ -62,29 +59,8 @@ class Server:
 def server(billing: Caller, stack: Stack) -> Iterator[Server]:
     """Two processes of ten threads, as in production."""
     port = free_ports().web
-    options = ("--worker-class", "gthread", "--workers", "2", "--threads", "10", "--no-control-socket")
-    program = Program(
-        name="web",
-        command=(
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "tests.controlplane.api.dying",
-            "--bind",
-            f"{HOST}:{port}",
-            *options,
-        ),
-        environment={**os.environ, **stack.environment},
-        folder=CHECKOUT,
-        ready=lambda: replies(port),
-        ready_within_s=60,
-    )
-    child = start(program, output=stack.folder / "logs" / "api.log")
-    try:
-        child.wait_until_ready()
+    with control_plane(stack, port, "tests.controlplane.api.dying", "--workers", "2", "--threads", "10"):
         yield Server(port)
-    finally:
-        child.stop()
 
 
 def test_twenty_equal_requests_at_once_are_one_tenant(server: Server, billing: Caller) -> None:
