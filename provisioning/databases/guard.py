@@ -77,7 +77,7 @@ def install(connection: Connection, *, cluster: Cluster, database: str, keeps: K
     if keeps is Keeps.PARAMETER:
         run(connection, keeping.give_to_guard())
     with _as_guard(connection):
-        texts = [_INSTALL, keeps.text(), _close_functions(), _grant_doors(), _grant_use(ddl.OWNER)]
+        texts = [keeps.text(), _INSTALL, _close_functions(), _grant_doors(), _grant_use(ddl.OWNER)]
         run(connection, sql.SQL("; ").join(texts))
     add_version(connection, cluster=cluster, database=database, signs=of(cluster))
 
@@ -101,9 +101,10 @@ def add_version(connection: Connection, *, cluster: Cluster, database: str, sign
     """
     inner, outer = pads(database_key(cluster.name, database, signs))
     with _as_guard(connection):
+        if run(connection, _AGREES, inner, outer, signs.version) == [(True,)]:
+            return  # else we would wait for whoever is placing a tenant, for nothing
         run(connection, _ADD, signs.version, inner, outer)
-        ((agrees,),) = run(connection, _AGREES, inner, outer, signs.version)
-        if not agrees:
+        if run(connection, _AGREES, inner, outer, signs.version) != [(True,)]:
             raise SignedOtherwise(f"The pools in {database} are not signed as those of {cluster.name}.")
 
 
@@ -191,5 +192,6 @@ def _grant_use(role: str) -> sql.Composed:
 def _grant_doors() -> sql.Composed:
     return sql.SQL(
         "GRANT USAGE ON SCHEMA {0} TO SESSION_USER;"
-        " GRANT SELECT, INSERT, UPDATE, DELETE ON {0}.placement TO SESSION_USER"
+        " GRANT SELECT, INSERT, UPDATE, DELETE ON {0}.placement TO SESSION_USER;"
+        " GRANT SELECT (tenant) ON {0}.ticket_key TO SESSION_USER"
     ).format(_guard())

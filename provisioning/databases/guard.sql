@@ -1,5 +1,5 @@
--- The tenant context of pooled tables. Installed, safely again and again, in each database that holds a pool, followed
--- by one of guard_parameter.sql and guard_seal.sql, which say how a context that was let in is kept.
+-- The tenant context of pooled tables. Installed, safely again and again, in each database that holds a pool, behind one
+-- of guard_parameter.sql and guard_seal.sql, which say how a context that was let in is kept.
 -- Core functions only: HMAC(k, m) = sha256(opad || sha256(ipad || m)); whoever installs computes the two pads. Integers,
 -- uuids and timestamps are hashed in their fixed binary form, so no setting of a session can change a message.
 
@@ -10,6 +10,57 @@ CREATE TABLE IF NOT EXISTS tenure_guard.context_key (
 
 CREATE TABLE IF NOT EXISTS tenure_guard.placement (
     tenant uuid PRIMARY KEY, incarnation uuid NOT NULL, open boolean NOT NULL);
+
+-- What signs the tickets of one life of a tenant.
+CREATE OR REPLACE FUNCTION tenure_guard.key_of(tenant uuid, incarnation uuid, ipad bytea, opad bytea) RETURNS bytea
+LANGUAGE sql IMMUTABLE
+RETURN sha256(opad || sha256(ipad || 'K'::bytea || uuid_send(tenant) || uuid_send(incarnation)));
+
+-- `ticket_key` is what a transaction asks, made of the two tables whenever one of them is written, by whomever, in
+-- whatever mode of a session (PostgreSQL 18, "ALTER TABLE", ENABLE ALWAYS TRIGGER). A key that comes while a tenant is
+-- placed comes before it or after it: a key's writer holds a lock that the other one waits for.
+CREATE OR REPLACE FUNCTION tenure_guard.placed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    LOCK TABLE tenure_guard.context_key IN SHARE MODE;
+    DELETE FROM tenure_guard.ticket_key t WHERE t.tenant = coalesce(NEW.tenant, OLD.tenant);
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO tenure_guard.ticket_key (tenant, version, incarnation, open, key)
+            SELECT NEW.tenant, k.version, NEW.incarnation, NEW.open,
+                   tenure_guard.key_of(NEW.tenant, NEW.incarnation, k.ipad, k.opad)
+            FROM tenure_guard.context_key k;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION tenure_guard.keyed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM tenure_guard.ticket_key;
+    INSERT INTO tenure_guard.ticket_key (tenant, version, incarnation, open, key)
+        SELECT p.tenant, k.version, p.incarnation, p.open, tenure_guard.key_of(p.tenant, p.incarnation, k.ipad, k.opad)
+        FROM tenure_guard.placement p, tenure_guard.context_key k;
+    RETURN NULL;
+END $$;
+
+-- Once, since making a trigger waits for whoever is placing a tenant.
+DO $$
+BEGIN
+    IF to_regclass('tenure_guard.ticket_key') IS NULL THEN
+        CREATE TABLE tenure_guard.ticket_key (
+            tenant uuid, version text, incarnation uuid NOT NULL, open boolean NOT NULL, key bytea NOT NULL,
+            PRIMARY KEY (tenant, version));
+        CREATE TRIGGER placed AFTER INSERT OR UPDATE OR DELETE ON tenure_guard.placement
+            FOR EACH ROW EXECUTE FUNCTION tenure_guard.placed();
+        CREATE TRIGGER keyed AFTER INSERT OR UPDATE OR DELETE ON tenure_guard.context_key
+            FOR EACH STATEMENT EXECUTE FUNCTION tenure_guard.keyed();
+        ALTER TABLE tenure_guard.placement ENABLE ALWAYS TRIGGER placed;
+        ALTER TABLE tenure_guard.context_key ENABLE ALWAYS TRIGGER keyed;
+        INSERT INTO tenure_guard.ticket_key (tenant, version, incarnation, open, key)
+            SELECT p.tenant, k.version, p.incarnation, p.open, tenure_guard.key_of(p.tenant, p.incarnation, ipad, opad)
+            FROM tenure_guard.placement p, tenure_guard.context_key k;
+    END IF;
+END $$;
 
 -- The line in the server's log stays, even where the caller swallows the error.
 CREATE OR REPLACE FUNCTION tenure_guard.refuse(reason text) RETURNS uuid
@@ -26,36 +77,54 @@ BEGIN
     RETURN tenure_guard.refuse('no context');
 END $$;
 
--- A ticket in, a context for the rest of this transaction out. Two small look-ups and one expression: each statement in
--- here costs more than all the hashing. Both sides of a comparison are hashed first, so that its duration tells nothing.
-CREATE OR REPLACE FUNCTION tenure_guard.enter(
+-- Who has a good ticket is let in: NULL for everybody else. Both sides of the comparison are hashed first, so that its
+-- duration tells nothing. Erasing is ours alone; a policy could not tell it from writing without asking twice for each row
+-- that comes in. A tenant's own login role is a boundary of its own: with it nobody enters as another, whatever they can
+-- sign. In the language SQL, whose operators are looked up when a function is made, not by the path of who calls it.
+CREATE OR REPLACE FUNCTION tenure_guard.let_in(
+    marked boolean, purpose text, tenant uuid, incarnation uuid, expires bigint, key_version text, mac bytea)
+RETURNS text LANGUAGE sql
+BEGIN ATOMIC
+    SELECT tenure_guard.admit(let_in.tenant, key_version)
+    FROM tenure_guard.ticket_key t
+    WHERE t.tenant = let_in.tenant AND t.incarnation = let_in.incarnation AND t.version = key_version
+    AND sha256(sha256(t.key || sha256(t.key || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac)
+    AND to_timestamp(expires) BETWEEN clock_timestamp() AND clock_timestamp() + interval '60 s'
+    AND (session_user NOT LIKE 't\_%' OR session_user = 't_' || encode(uuid_send(let_in.tenant), 'hex'))
+    AND CASE purpose WHEN 'use' THEN t.open
+                     WHEN 'erase' THEN NOT t.open AND pg_has_role(session_user, 'tenure_owner', 'MEMBER') END;
+END;
+
+-- Says why somebody was not let in. It opens nothing, whatever it finds.
+CREATE OR REPLACE FUNCTION tenure_guard.turn_away(
     purpose text, tenant uuid, incarnation uuid, expires bigint, key_version text, mac bytea)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    i bytea; o bytea; is_open boolean; t bytea; reason text; marked boolean;
+    key bytea := (SELECT tenure_guard.key_of(tenant, incarnation, k.ipad, k.opad)
+                  FROM tenure_guard.context_key k WHERE k.version = key_version);
 BEGIN
-    -- Marks this transaction as the tenant's, for whoever closes the door: see door.py. Taken before the door is looked
-    -- at, so that who still found it open has the mark. It waits for nobody: a lock taken to spite us keeps nobody out.
-    marked := pg_try_advisory_xact_lock_shared(uuid_hash_extended(tenant, 29));
-    SELECT k.ipad, k.opad INTO i, o FROM tenure_guard.context_key k WHERE k.version = key_version;
-    SELECT p.open INTO is_open FROM tenure_guard.placement p
-        WHERE p.tenant = enter.tenant AND p.incarnation = enter.incarnation;
-    t := sha256(o || sha256(i || 'K'::bytea || uuid_send(tenant) || uuid_send(incarnation)));
-    reason := CASE
-        WHEN (sha256(sha256(t || sha256(t || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac))
+    RETURN tenure_guard.refuse(CASE
+        WHEN (sha256(sha256(key || sha256(key || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac))
             IS NOT TRUE THEN 'forged ticket'
         WHEN to_timestamp(expires) NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '60 s'
             THEN 'expired ticket'
-        -- A tenant's own login role is a boundary of its own: with it nobody enters as another, whatever they can sign.
-        WHEN left(session_user, 2) = 't_' AND session_user <> 't_' || encode(uuid_send(tenant), 'hex')
+        WHEN session_user LIKE 't\_%' AND session_user <> 't_' || encode(uuid_send(tenant), 'hex')
             THEN 'role of another tenant'
-        -- Erasing is ours alone. A policy could not tell it from writing without asking twice for each row that comes in.
         WHEN purpose = 'erase' AND NOT pg_has_role(session_user, 'tenure_owner', 'MEMBER') THEN 'no application erases'
-        WHEN (CASE purpose WHEN 'use' THEN is_open WHEN 'erase' THEN NOT is_open END) IS NOT TRUE
-            THEN 'tenant is not open here'
-        ELSE tenure_guard.admit(tenant, i, o, key_version) END;
-    IF reason IS NOT NULL THEN PERFORM tenure_guard.refuse(reason); END IF;
+        ELSE 'tenant is not open here' END);
 END $$;
 
--- `admit` keeps the context of a tenant that was let in, until the end of the transaction, and returns NULL. `tenant` is
--- what policies and defaults ask: whose rows this transaction works on. Nobody but `enter` may call the former.
+-- A ticket in, a context for the rest of this transaction out. First a mark on this transaction, as the tenant's, for
+-- whoever closes the door: see door.py. It waits for nobody: a lock taken to spite us keeps nobody out. An argument of
+-- `let_in`, so that who finds the door still open has the mark: a volatile function looks with a snapshot of its own.
+CREATE OR REPLACE FUNCTION tenure_guard.enter(
+    purpose text, tenant uuid, incarnation uuid, expires bigint, key_version text, mac bytea)
+RETURNS void LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    SELECT coalesce(
+        tenure_guard.let_in(pg_try_advisory_xact_lock_shared(uuid_hash_extended(tenant, 29)),
+                            purpose, tenant, incarnation, expires, key_version, mac),
+        tenure_guard.turn_away(purpose, tenant, incarnation, expires, key_version, mac));
+END;
+
+DROP FUNCTION IF EXISTS tenure_guard.admit(uuid, bytea, bytea, text);

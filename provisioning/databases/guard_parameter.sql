@@ -3,9 +3,9 @@
 -- No session can change it, not by SET, RESET, set_config, start-up options or ALTER ROLE; RESET ALL empties it, which is
 -- no context. So a policy may believe it, and asks `tenant` where there is none alone.
 
-CREATE OR REPLACE FUNCTION tenure_guard.admit(tenant uuid, i bytea, o bytea, key_version text) RETURNS text
+CREATE OR REPLACE FUNCTION tenure_guard.admit(tenant uuid, key_version text) RETURNS text
 LANGUAGE sql VOLATILE
-RETURN nullif(set_config('backtrace_functions', encode(uuid_send(tenant), 'hex'), true), encode(uuid_send(tenant), 'hex'));
+RETURN set_config('backtrace_functions', encode(uuid_send(tenant), 'hex'), true);
 
 -- In a language that the planner does not put in place of the call: that costs more than all the rest of a policy.
 CREATE OR REPLACE FUNCTION tenure_guard.tenant() RETURNS uuid

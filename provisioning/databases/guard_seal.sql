@@ -2,13 +2,15 @@
 -- so it carries a proof: `uuid.mac.<key version>` in tenure.seal, good for this transaction of this session alone. It is
 -- checked at each look, which costs some 10 µs a table of a statement, and as much a row where no index answers.
 
-CREATE OR REPLACE FUNCTION tenure_guard.admit(tenant uuid, i bytea, o bytea, key_version text) RETURNS text
+CREATE OR REPLACE FUNCTION tenure_guard.admit(tenant uuid, key_version text) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i bytea; o bytea;
 BEGIN
-    PERFORM set_config('tenure.seal', tenant || '.' || encode(sha256(o || sha256(i || 'S'::bytea
+    SELECT ipad, opad INTO i, o FROM tenure_guard.context_key WHERE version = key_version;
+    RETURN set_config('tenure.seal', tenant || '.' || encode(sha256(o || sha256(i || 'S'::bytea
         || convert_to(tenant::text, 'UTF8') || int4send(pg_backend_pid())
         || timestamptz_send(transaction_timestamp()))), 'hex') || '.' || key_version, true);
-    RETURN NULL;
 END $$;
 
 CREATE OR REPLACE FUNCTION tenure_guard.tenant() RETURNS uuid

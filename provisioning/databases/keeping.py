@@ -20,7 +20,7 @@ MAY_SET = "SELECT has_parameter_privilege(%s, 'SET WITH GRANT OPTION')"
 
 
 class Keeps(StrEnum):
-    """Which of the guard's two files is installed behind guard.sql."""
+    """Which of the guard's two files is installed, ahead of guard.sql."""
 
     PARAMETER = "parameter"
     SEAL = "seal"

@@ -71,7 +71,12 @@ def edit(arena: Arena) -> Iterable[Attempt]:
         (
             "past the guard's door",
             "42501 permission denied for function admit",
-            f"SELECT tenure_guard.admit('{{globex}}', '', '', '1'); {NAMES}",
+            f"SELECT tenure_guard.admit('{{globex}}', '1'); {NAMES}",
+        ),
+        (
+            "without a ticket",
+            "42501 permission denied for function let_in",
+            f"SELECT tenure_guard.let_in(true, 'use', '{{globex}}', NULL, 0, '1', ''); {NAMES}",
         ),
         (
             "and written with it",
@@ -174,7 +179,7 @@ def enters_again(arena: Arena) -> bool:
 
 
 def steal_keys(arena: Arena) -> Iterable[Attempt]:
-    """AT-19: whoever reads the pads signs for everybody."""
+    """AT-19: whoever reads the pads signs for everybody, and whoever reads a tenant's key for that tenant."""
     denied = "42501 permission denied for table"
 
     def stolen() -> object:
@@ -183,7 +188,13 @@ def steal_keys(arena: Arena) -> Iterable[Attempt]:
         key = sha256(bytes(outer) + sha256(bytes(inner) + whose).digest()).digest()
         return entered(arena, mint(arena.globex, ContextKey(own_key(arena).version, key)))
 
+    def stolen_of_one() -> object:
+        whose = f"tenant = '{arena.globex.tenant_id}'"
+        ((key,),) = injected(arena.acme, f"SELECT key FROM tenure_guard.ticket_key WHERE {whose}")
+        return entered(arena, mint(arena.globex, ContextKey(own_key(arena).version, bytes(key))))
+
     yield Attempt("read the keys and sign", denied, stolen)
+    yield Attempt("read globex's key and sign", denied, stolen_of_one)
     yield from attempts(
         arena,
         ("write the keys", denied, "INSERT INTO tenure_guard.context_key VALUES ('2', '', '')"),

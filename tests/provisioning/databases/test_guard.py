@@ -155,6 +155,9 @@ def test_the_role_of_a_session_cannot_be_changed(statement: str, by_hand: PoolBy
 FORBIDDEN = {
     "read the keys": "SELECT * FROM tenure_guard.context_key",
     "write the keys": "INSERT INTO tenure_guard.context_key VALUES ('2', '', '')",
+    "read the keys of tenants": "SELECT key FROM tenure_guard.ticket_key",
+    "write the keys of tenants": "UPDATE tenure_guard.ticket_key SET open = true",
+    "let itself in": "SELECT tenure_guard.let_in(true, 'use', NULL, NULL, 0, '1', '')",
     "read the doors": "SELECT * FROM tenure_guard.placement",
     "open a door": "UPDATE tenure_guard.placement SET open = true",
     "refuse in the guard's name": "SELECT tenure_guard.refuse('x')",
@@ -294,11 +297,13 @@ def test_the_guard_belongs_to_a_role_that_nobody_is(by_hand: PoolByHand) -> None
             "SELECT DISTINCT pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'tenure_guard'::regnamespace"
         )
         assert run(connection, owners) == [(ddl.GUARD,)]
-        readers = (
-            "SELECT rolname::text FROM pg_roles WHERE NOT rolsuper AND rolname NOT LIKE 'pg\\_%%'"
-            " AND has_any_column_privilege(oid, 'tenure_guard.context_key', 'SELECT, INSERT, UPDATE')"
-        )
-        assert run(connection, readers) == [(ddl.GUARD,)]
+        readers = "SELECT rolname::text FROM pg_roles WHERE NOT rolsuper AND rolname NOT LIKE 'pg\\_%%' AND "
+        for has in (
+            "has_any_column_privilege(oid, 'tenure_guard.context_key', 'SELECT, INSERT, UPDATE')",
+            "has_column_privilege(oid, 'tenure_guard.ticket_key', 'key', 'SELECT, INSERT, UPDATE')",
+            "has_any_column_privilege(oid, 'tenure_guard.ticket_key', 'INSERT, UPDATE')",
+        ):
+            assert run(connection, readers + has) == [(ddl.GUARD,)]
 
 
 def test_installing_again_changes_nothing_that_was_good(by_hand: PoolByHand, session: Session) -> None:

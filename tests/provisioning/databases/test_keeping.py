@@ -34,7 +34,7 @@ TAKE_THE_PARAMETER = {
     "set in a block": "DO $$ BEGIN PERFORM set_config('" + PARAMETER + "', '{hex}', true); END $$",
     "reset": "RESET " + PARAMETER,
     "give away": "GRANT SET ON PARAMETER " + PARAMETER + " TO PUBLIC",
-    "be admitted": "SELECT tenure_guard.admit('{id}', '', '', '1')",
+    "be admitted": "SELECT tenure_guard.admit('{id}', '1')",
 }
 
 

@@ -63,7 +63,8 @@ def servers_view(superuser: psycopg.Connection, made: Made) -> list[str]:
             "SELECT 'role ' || rolname FROM pg_roles WHERE rolname = %(key)s"
             " UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = %(key)s"
             " UNION ALL SELECT 'database ' || datname FROM pg_database WHERE datname = %(key)s"
-            " UNION ALL SELECT 'door ' || tenant FROM tenure_guard.placement WHERE tenant = %(id)s ORDER BY 1",
+            " UNION ALL SELECT 'door ' || tenant FROM tenure_guard.placement WHERE tenant = %(id)s"
+            " UNION ALL SELECT 'ticket key ' || tenant FROM tenure_guard.ticket_key WHERE tenant = %(id)s ORDER BY 1",
             {"key": made.context.key, "id": made.context.tenant_id},
         )
     ]
