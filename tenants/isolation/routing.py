@@ -26,7 +26,8 @@ class TenantRouter:
         context = current_or_none()
         if context is not None and meta.app_label in tenant_labels():  # first: each query of a tenant asks
             alias = alias_of(context)
-            _refuse_foreign(hints.get("instance"), alias)
+            if "instance" in hints:
+                _refuse_foreign(hints["instance"], alias)
             return alias
         if meta.app_label == "provisioning" and meta.model_name in OF_KEYRING:
             return KEYRING[0]

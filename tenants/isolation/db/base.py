@@ -44,10 +44,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
 
     def get_connection_params(self) -> dict[str, Any]:
-        return self._params(self._scope(), credentials.of(self._scope()))
+        return self._params(self.scope(), credentials.of(self.scope()))
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
-        scope = self._scope()
+        scope = self.scope()
         try:
             connection: psycopg.Connection = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
@@ -75,7 +75,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _admit(self) -> None:
         """Raises NoTenant or WrongTenant, or makes ready for the open scope."""
-        scope = self._scope()
+        scope = self.scope()
         if not connections.was_last(self):  # else nobody can have opened a transaction since we looked
             for other in connections.wrappers_of_this_thread().values():
                 if other.alias != self.alias and other.in_atomic_block:
@@ -84,7 +84,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.connection is not None and not self.in_atomic_block and self._is_stale(scope):
             self.close()
 
-    def _scope(self) -> TenantContext:
+    def scope(self) -> TenantContext:
+        """The open scope. Raises NoTenant or WrongTenant unless it is ours."""
         scope = current()
         if scope is not self._known:
             if scope.key != self.alias:
@@ -93,8 +94,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return scope
 
     def _is_stale(self, scope: TenantContext) -> bool:
-        """Closed to make room for others, or opened before the tenant moved."""
-        return self.connection.closed or (self.opened_for is not scope and self.opened_for != scope)
+        """Of no use any more, or opened before the tenant moved."""
+        return self._has_served() or (self.opened_for is not scope and self.opened_for != scope)
+
+    def _has_served(self) -> bool:
+        """Closed to make room for others."""
+        return bool(self.connection.closed)
 
     def _params(self, scope: TenantContext, given: credentials.Credentials) -> dict[str, Any]:
         database = given.database
@@ -112,5 +117,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
         }
 
     def _execute(self, execute: Callable[..., Any], *arguments: Any) -> Any:
-        self._scope()
+        self.scope()
         return execute(*arguments)

@@ -67,7 +67,7 @@ def pathless(_arena: Arena) -> Iterator[None]:
 def unwatched(_arena: Arena) -> Iterator[None]:
     """A backend that does not look whose transaction is open."""
     with ExitStack() as patches:
-        patches.enter_context(patched(base.DatabaseWrapper, "_admit", lambda self: self._scope()))
+        patches.enter_context(patched(base.DatabaseWrapper, "_admit", lambda self: self.scope()))
         patches.enter_context(patched(pooled.DatabaseWrapper, "check_still_ours", lambda _self: None))
         yield
 

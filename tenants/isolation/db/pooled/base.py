@@ -64,7 +64,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
         identity = tuple(conn_params[part] for part in ("host", "port", "dbname", "user"))
         session = self._session = join(self, identity, lambda: self._open(conn_params))
-        self.opened_for, self.begun, self._ticket_good_until = self._scope(), False, 0.0
+        self.opened_for, self.begun, self._ticket_good_until = self.scope(), False, 0.0
         # PostgreSQL reports the path of a session. Another than ours: a pooler ignored our start-up options.
         ours = session.raw.info.parameter_status("search_path") == NO_PATH
         self._enter = ENTER if ours else ENTER_IN_ZONE
@@ -89,10 +89,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def chunked_cursor(self) -> Any:
         return self.cursor()
-
-    def refuse_elsewhere(self) -> None:
-        """Raises NoTenant or WrongTenant unless the open scope is ours."""
-        self._scope()
 
     def prepared(self, query: str, params: Params, transformer: Transformer) -> Prepared | None:
         """The statement as our session has it, if it does. Who logs queries is to see their values."""
@@ -175,8 +171,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         kept, self._ticket_good_until = self._ticket_kept, 0.0
         if refused.metadata["reason"] != FORGED:
             return kept and refused.metadata["reason"] == EXPIRED
-        known = credentials.of(self._scope()).database.context_key
-        return credentials.renewed(self._scope()).database.context_key != known
+        known = credentials.of(self.scope()).database.context_key
+        return credentials.renewed(self.scope()).database.context_key != known
 
     def _begin(self) -> None:
         raw = self.session.raw
@@ -224,15 +220,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._session.leave(self)
             self._session, self.begun = None, False
 
-    def _is_stale(self, scope: TenantContext) -> bool:
-        return super()._is_stale(scope) or self.session.replaceable
+    def _has_served(self) -> bool:
+        return self.session.replaceable
 
     def _parameters(self) -> tuple[bytes, ...]:
         """What `enter` is called with. A ticket is good for any session, so one serves for some seconds."""
         now = time.monotonic()
         self._ticket_kept = now < self._ticket_good_until
         if not self._ticket_kept:
-            scope = self._scope()
+            scope = self.scope()
             given = credentials.of(scope).database
             if given.context_key is None:
                 raise NoContextKey
@@ -258,4 +254,4 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return error
         refused(Layer.DATABASE, reason)
         kind = TenantClosed if reason == CLOSED else ContextRefused
-        return kind(f"The database refuses tenant {self._scope().slug}: {reason}.", reason=reason)
+        return kind(f"The database refuses tenant {self.scope().slug}: {reason}.", reason=reason)

@@ -34,7 +34,7 @@ class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
     def execute(
         self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
     ) -> Self:
-        self._wrapper.refuse_elsewhere()
+        self._wrapper.scope()  # or it raises
         text: Any = pooled_query(query, self)  # the overloads of psycopg are for each kind of query, not for any
         try:
             return super().execute(text, params, prepare=prepare, binary=binary)
@@ -47,14 +47,14 @@ class Cursor(base.CursorMixin, ClientCursor[tuple[Any, ...]]):
         return super().execute(text, params, prepare=prepare, binary=binary)
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
-        self._wrapper.refuse_elsewhere()
+        self._wrapper.scope()  # or it raises
         with self._wrapper.in_transaction():
             super().executemany(pooled_query(query, self), params_seq, returning=returning)
 
     @contextmanager
     def copy(self, *arguments: Any, **options: Any) -> Iterator[Copy]:
         """COPY … TO gives the tenant's own rows. COPY … FROM is refused by the server under row security."""
-        self._wrapper.refuse_elsewhere()
+        self._wrapper.scope()  # or it raises
         if self._wrapper.autocommit:
             raise NotSupportedError("COPY in a pool needs a transaction. Put it into an atomic block.")
         with self._wrapper.in_transaction(), super().copy(*arguments, **options) as copy:

@@ -41,7 +41,7 @@ class Session:
 
     @property
     def replaceable(self) -> bool:
-        return self.raw.closed or (self.idle and time.monotonic() >= self.obsolete_at)
+        return self.raw.closed or (time.monotonic() >= self.obsolete_at and self.idle)
 
     def leave(self, user: DatabaseWrapper) -> None:
         """The last one to leave closes it; so does who leaves in the middle of a transaction."""
