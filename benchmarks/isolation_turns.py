@@ -27,7 +27,7 @@ PASSWORD = "only-for-a-benchmark"  # noqa: S105
 SCHEMA = "shop"
 TIMES = {"read1": 12, "read10": 4, "list": 8, "list_atomic": 8, "insert1": 8, "insert10": 4, "update1": 8, "join5": 8}
 WARM_ROUNDS = 2
-GENERATIONS = 15  # where a process happens to lie in memory makes it faster or slower by a tenth: each rival begins anew
+GENERATIONS = 15  # where a process lies in memory makes it faster or slower by a tenth: each rival begins anew
 
 Seconds = dict[str, dict[str, list[float]]]
 """By rival and operation: the middle of each round."""

@@ -1,7 +1,7 @@
--- The tenant context of pooled tables. Installed, safely again and again, in each database that holds a pool, behind one
--- of guard_parameter.sql and guard_seal.sql, which say how a context that was let in is kept.
--- Core functions only: HMAC(k, m) = sha256(opad || sha256(ipad || m)); whoever installs computes the two pads. Integers,
--- uuids and timestamps are hashed in their fixed binary form, so no setting of a session can change a message.
+-- The tenant context of pooled tables. Installed, safely again and again, in each database that holds a pool, behind
+-- one of guard_parameter.sql and guard_seal.sql, which say how a context that was let in is kept.
+-- Core functions only: HMAC(k, m) = sha256(opad || sha256(ipad || m)); whoever installs computes the two pads. What is
+-- hashed (integers, uuids, timestamps) is in its fixed binary form, so no setting of a session can change a message.
 
 CREATE TABLE IF NOT EXISTS tenure_guard.context_key (
     version text PRIMARY KEY CHECK (version ~ '^[1-9][0-9]{0,8}$'),
@@ -78,9 +78,10 @@ BEGIN
 END $$;
 
 -- Who has a good ticket is let in: NULL for everybody else. Both sides of the comparison are hashed first, so that its
--- duration tells nothing. Erasing is ours alone; a policy could not tell it from writing without asking twice for each row
--- that comes in. A tenant's own login role is a boundary of its own: with it nobody enters as another, whatever they can
--- sign. In the language SQL, whose operators are looked up when a function is made, not by the path of who calls it.
+-- duration tells nothing; and no part of a forged ticket makes an error of its own, which would tell who is here.
+-- Erasing is ours alone; a policy could not tell it from writing without asking twice for each row that comes in. A
+-- tenant's own login role is a boundary of its own: with it nobody enters as another, whatever they can sign. In the
+-- language SQL, whose operators are looked up when a function is made, not by the path of who calls it.
 CREATE OR REPLACE FUNCTION tenure_guard.let_in(
     marked boolean, purpose text, tenant uuid, incarnation uuid, expires bigint, key_version text, mac bytea)
 RETURNS text LANGUAGE sql
@@ -89,7 +90,7 @@ BEGIN ATOMIC
     FROM tenure_guard.ticket_key t
     WHERE t.tenant = let_in.tenant AND t.incarnation = let_in.incarnation AND t.version = key_version
     AND sha256(sha256(t.key || sha256(t.key || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac)
-    AND to_timestamp(expires) BETWEEN clock_timestamp() AND clock_timestamp() + interval '60 s'
+    AND expires BETWEEN date_part('epoch', clock_timestamp()) AND date_part('epoch', clock_timestamp()) + 60
     AND (session_user NOT LIKE 't\_%' OR session_user = 't_' || encode(uuid_send(let_in.tenant), 'hex'))
     AND CASE purpose WHEN 'use' THEN t.open
                      WHEN 'erase' THEN NOT t.open AND pg_has_role(session_user, 'tenure_owner', 'MEMBER') END;
@@ -104,9 +105,9 @@ DECLARE
                   FROM tenure_guard.context_key k WHERE k.version = key_version);
 BEGIN
     RETURN tenure_guard.refuse(CASE
-        WHEN (sha256(sha256(key || sha256(key || convert_to('T' || purpose, 'UTF8') || int8send(expires)))) = sha256(mac))
-            IS NOT TRUE THEN 'forged ticket'
-        WHEN to_timestamp(expires) NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '60 s'
+        WHEN sha256(sha256(key || sha256(key || convert_to('T' || purpose, 'UTF8') || int8send(expires))))
+            IS DISTINCT FROM sha256(mac) OR key IS NULL THEN 'forged ticket'
+        WHEN expires NOT BETWEEN date_part('epoch', clock_timestamp()) AND date_part('epoch', clock_timestamp()) + 60
             THEN 'expired ticket'
         WHEN session_user LIKE 't\_%' AND session_user <> 't_' || encode(uuid_send(tenant), 'hex')
             THEN 'role of another tenant'

@@ -130,8 +130,8 @@ def may_become(arena: Arena) -> AbstractContextManager[None]:
 def unsigned(arena: Arena, *, role_too: bool) -> Iterator[None]:
     """The guard takes every ticket; with `role_too`, whoever logged in."""
     weak = Path(guard.__file__).with_name("guard.sql").read_text()
-    for condition in ("sha256", *((r"\(session_user",) if role_too else ())):
-        weak, replaced = re.subn(rf"^    AND {condition}.*$", "", weak, flags=re.MULTILINE)
+    for condition in (r"sha256\(sha256\(t\.key.*", *((r"\(session_user NOT.*",) if role_too else ())):
+        weak, replaced = re.subn(condition, "true", weak)
         assert replaced == 1
     cluster = cluster_of(arena)
     with arena.superuser() as superuser:

@@ -79,6 +79,7 @@ def test_a_ticket_that_was_edited_or_is_out_of_time_is_refused(by_hand: PoolByHa
         (good._replace(incarnation=uuid4()), "forged"),
         (good._replace(purpose=ERASE), "forged"),
         (good._replace(expires=good.expires + 1), "forged"),
+        (good._replace(expires=2**62), "forged"),  # too late for a timestamp
         (good._replace(key_version="7"), "forged"),
         (unsigned, "forged"),
         (ticket(by_hand.acme, lifetime_s=-1), "expired"),
