@@ -1,8 +1,8 @@
 """Django's tests from its source distribution, with migrations for their models, which ship none."""
 
+import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import django
@@ -42,8 +42,7 @@ def _fetch() -> None:
     pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check")
     subprocess.run((*pip, "--no-deps", "--no-binary", ":all:", "--dest", str(KEPT), wanted), check=True)
     (archive,) = KEPT.glob(f"[dD]jango-{django.__version__}.tar.gz")
-    with tarfile.open(archive) as source:
-        source.extractall(KEPT, filter="data")
+    shutil.unpack_archive(archive, KEPT)
 
 
 def _make_migrations(tests: Path) -> None:
