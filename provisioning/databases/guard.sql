@@ -24,12 +24,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     LOCK TABLE tenure_guard.context_key IN SHARE MODE;
     DELETE FROM tenure_guard.ticket_key t WHERE t.tenant = coalesce(NEW.tenant, OLD.tenant);
-    IF TG_OP <> 'DELETE' THEN
-        INSERT INTO tenure_guard.ticket_key (tenant, version, incarnation, open, key)
-            SELECT NEW.tenant, k.version, NEW.incarnation, NEW.open,
-                   tenure_guard.key_of(NEW.tenant, NEW.incarnation, k.ipad, k.opad)
-            FROM tenure_guard.context_key k;
-    END IF;
+    INSERT INTO tenure_guard.ticket_key (tenant, version, incarnation, open, key)
+        SELECT NEW.tenant, k.version, NEW.incarnation, NEW.open,
+               tenure_guard.key_of(NEW.tenant, NEW.incarnation, k.ipad, k.opad)
+        FROM tenure_guard.context_key k WHERE TG_OP <> 'DELETE';
     RETURN NULL;
 END $$;
 
@@ -56,9 +54,7 @@ BEGIN
             FOR EACH STATEMENT EXECUTE FUNCTION tenure_guard.keyed();
         ALTER TABLE tenure_guard.placement ENABLE ALWAYS TRIGGER placed;
         ALTER TABLE tenure_guard.context_key ENABLE ALWAYS TRIGGER keyed;
-        INSERT INTO tenure_guard.ticket_key (tenant, version, incarnation, open, key)
-            SELECT p.tenant, k.version, p.incarnation, p.open, tenure_guard.key_of(p.tenant, p.incarnation, ipad, opad)
-            FROM tenure_guard.placement p, tenure_guard.context_key k;
+        UPDATE tenure_guard.context_key SET version = version;  -- `keyed` fills it
     END IF;
 END $$;
 
