@@ -23,8 +23,9 @@ _DEFAULTS = """
 """
 # As the provisioning role: the guard shows its doors to nobody else. A role's settings outlive nothing, but say so.
 _OURS = f"""
-    SELECT 'door', count(*) FROM {GUARD}.placement WHERE tenant = %(tenant)s
-    UNION ALL SELECT 'ticket keys', count(*) FROM {GUARD}.ticket_key WHERE tenant = %(tenant)s
+    SELECT 'door', count(*) FROM (
+        SELECT tenant FROM {GUARD}.placement UNION SELECT tenant FROM {GUARD}.ticket_key) AS of_one
+    WHERE tenant = %(tenant)s
     UNION ALL SELECT 'replay', count(*) FROM {HOUSE}.replay WHERE target = %(role)s
 """
 
